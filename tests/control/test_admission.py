@@ -149,18 +149,22 @@ def test_a_language_model_that_fits_passes():
             r"fit into the memory of this machine, 8\.00 GiB: weights of 1\.00 GiB",
         ),
         ({"resources": Resources(memory=GIB)}, r"does not fit into resources\.memory, 1\.00 GiB"),
-        ({"target": "kubernetes"}, "run at target local, not at target kubernetes"),
+        ({"target": "kubernetes"}, "run at target local or ray, not at target kubernetes"),
         ({"payload": PayloadLog()}, "declares payload"),
         ({"language": Language(tensor_parallel=2)}, r"language\.tensor_parallel is 2"),
         ({"language": Language(adapters=("a:1",))}, "the adapter a:1 is made for n, not for m:1"),
         ({"language": Language(draft="a:1")}, "a:1 is no generator"),
+        (
+            {"language": Language(draft="a:1"), "target": "ray"},
+            "a:1 is a further package, which replicas at target ray",
+        ),
         (
             {"guard": Guard(latency_margin=1.5)},
             r"guard\.latency_margin; .* declare first_token_margin and token_margin",
         ),
         ({"guard": Guard(thresholds=(Threshold(metric="latency", above=1.0),))}, r"guard\.thresholds of latency"),
     ],
-    ids=["slots", "memory", "target", "payload", "engine", "base", "draft", "latency", "threshold"],
+    ids=["slots", "memory", "target", "payload", "engine", "base", "draft", "elsewhere", "latency", "threshold"],
 )
 def test_what_a_language_model_cannot_have_is_refused(
     declared: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch

@@ -1,15 +1,24 @@
 """Packages of language models without weights, for fake engines."""
 
+import os
+import sys
 from pathlib import Path
 
 from argosy.packaging.language import golden
 from argosy.packaging.language.golden import Example, Golden
-from argosy.packaging.package import write_manifest
+from argosy.packaging.package import open_package, write_manifest
 from argosy.spec.language import LanguageModel
 from argosy.spec.package import Conversion, ModelManifest, Scan, Source
 from argosy.spec.signature import Signature, TensorSpec
+from argosy.store.store import Store
+from tests.store.samples import model_lineage
 
 FACTS = LanguageModel(kind="generator", architecture="llama", context=4096, kv_bytes=1024, weights=1 << 20, chat=True)
+FAKE = {
+    "ARGOSY_VLLM_PYTHON": str(Path(__file__).parents[1] / "fake_vllm"),
+    "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+}
+"""Variables by which the fake engine is started in the place of vLLM."""
 
 
 def manifest(name: str = "m", engine: str = "vllm", facts: LanguageModel = FACTS) -> ModelManifest:
@@ -35,3 +44,10 @@ def fake_package(folder: Path) -> Path:
     examples = (Example(prompt="1", answer="w0", tokens=1),)
     golden.write(folder, Golden(engine="another", examples=examples, text="a text", logprobs=(-1.0,), margin=0.02))
     return folder
+
+
+def push_language(store: Store, folder: Path) -> str:
+    """Put such a package into the store, as `m`; its reference."""
+    fake_package(folder)
+    (folder / "weights" / "w").write_text("w")
+    return store.add(folder, name="m", manifest=open_package(folder).manifest, lineage=model_lineage()).ref

@@ -9,56 +9,28 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 import pytest
 
-from argosy.packaging.package import open_package
 from argosy.spec.settings import Home
 from argosy.store.store import Store
-from tests.language.packages import fake_package
+from tests.language.packages import FAKE, push_language
 from tests.language.weights import gemma
+from tests.platform.streams import CHAT, Stream
 from tests.platform.up import Up, until
-from tests.store.samples import model_lineage
 
-CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
 SPEC: dict[str, Any] = {"public": True, "runtime": {"threads": 1}, "language": {"context": 512}}
 
 
 @pytest.fixture
 def faked(monkeypatch: pytest.MonkeyPatch, home: Home, store: Store) -> str:
     """A model that the fake engine answers for in the place of vLLM."""
-    monkeypatch.setenv("ARGOSY_VLLM_PYTHON", str(Path(__file__).parents[1] / "fake_vllm"))
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    folder = fake_package(home.root / "package")
-    (folder / "weights" / "w").write_text("w")
-    manifest = open_package(folder).manifest
-    return store.add(folder, name="m", manifest=manifest, lineage=model_lineage()).ref
-
-
-class Stream(threading.Thread):
-    """A chat that is streamed, read as it comes."""
-
-    def __init__(self, url: str, **more: Any) -> None:
-        super().__init__()
-        self.url, self.body, self.lines = url, CHAT | {"stream": True} | more, list[str]()
-        self.start()
-
-    def run(self) -> None:
-        """Read it."""
-        with httpx.stream("POST", self.url, json=self.body, timeout=60, trust_env=False) as answer:
-            self.lines += [f"{answer.status_code}"]
-            for line in answer.iter_lines():
-                self.lines += [line] if line else []
-
-    def tokens(self) -> int:
-        """Once it has ended, how many came."""
-        self.join(60)
-        assert self.lines[-1] == "data: [DONE]", self.lines[-3:]
-        return sum('"content":"' in line for line in self.lines)
+    for name, value in FAKE.items():
+        monkeypatch.setenv(name, value)
+    return push_language(store, home.root / "package")
 
 
 def engines(platform: Up) -> Iterator[psutil.Process]:

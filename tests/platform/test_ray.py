@@ -15,7 +15,9 @@ from argosy.spec.settings import Home
 from argosy.store.store import Store
 from argosy.targets.tags import scan
 from tests.batch import nodes
+from tests.language.packages import FAKE, push_language
 from tests.platform.packages import push
+from tests.platform.streams import CHAT, Stream
 from tests.platform.up import Load, Up, started, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.timeout(300)]
@@ -44,7 +46,9 @@ def environ() -> dict[str, str]:
 @contextmanager
 def running(shared: Path, environ: Mapping[str, str]) -> Generator[tuple[nodes.Nodes, Path]]:
     """A head without cores and three nodes with one each."""
-    with nodes.running(0, 1, 1, 1, log=shared / "log", environ={"ARGOSY_HOME": str(shared), **environ}) as cluster:
+    with nodes.running(
+        0, 1, 1, 1, log=shared / "log", environ={"ARGOSY_HOME": str(shared), **FAKE, **environ}
+    ) as cluster:
         yield cluster, shared
 
 
@@ -128,6 +132,31 @@ def test_the_same_declaration_serves_from_ray_and_leaves_nothing_there(place: Pl
     assert platform.stop() == 0
     assert place.replicas() == []
     until(lambda: actors("Foreman") == actors("PlaceActor") == [])
+
+
+def test_a_language_model_streams_from_ray_and_an_update_cuts_nothing(
+    place: Place, store: Store, start, monkeypatch: pytest.MonkeyPatch
+):
+    """The platform itself has no engine; a replica that is killed takes its engine along."""
+    monkeypatch.delenv("ARGOSY_VLLM_PYTHON", raising=False)
+    declared = {"model": push_language(store, place.home.root / "m"), "target": "ray", "public": True}
+    platform = start().ready()
+    url = platform.call("PUT", "/v1/endpoints/m", declared, wait=60)["url"]
+    (replica,) = platform.call("GET", "/v1/replicas")
+    assert replica["engine"]["tls"]["name"].endswith(f"/replica/{replica['id']}")
+    stream = Stream(f"{url}/chat/completions", fake={"tokens": 150, "each": 0.02})
+    until(lambda: len(stream.lines) > 2)
+    platform.call("PUT", "/v1/endpoints/m", declared | {"language": {"context": 1024}}, wait=60)
+    assert stream.tokens() == 150
+    until(lambda: len(place.replicas()) == 1)
+    (process,) = place.replicas()
+    children = process.children()
+    assert len(children) == 2
+    process.parent().kill()
+    until(lambda: not any(alive(each) for each in (process, *children)))
+    until(lambda: httpx.post(f"{url}/chat/completions", json=CHAT, timeout=60).status_code == 200)
+    assert platform.stop() == 0
+    assert place.replicas() == []
 
 
 async def test_what_is_lost_of_ray_costs_no_request(place: Place, start):

@@ -150,8 +150,8 @@ def check_language(endpoint: Endpoint, version: Version, store: Store, settings:
         if endpoint.resources.gpu and (endpoint.target or "local") == "local":
             raise InvalidArgument(f"{name} declares resources.gpu, and here only language models use GPUs")
         return
-    if (target := endpoint.target or "local") != "local":
-        raise InvalidArgument(f"{name}: language models run at target local, not at target {target}")
+    if (target := endpoint.target or "local") == "kubernetes":
+        raise InvalidArgument(f"{name}: language models run at target local or ray, not at target {target}")
     for what in ("payload", "monitor"):
         if getattr(endpoint, what) is not None:
             raise InvalidArgument(
@@ -170,7 +170,15 @@ def check_language(endpoint: Endpoint, version: Version, store: Store, settings:
         check(version.manifest, language, endpoint.resources, there.memory)
     except ArgosyError as error:
         raise type(error)(f"{name}: {error.message}") from None
+    _check_beside(name, language, version, store, target)
+
+
+def _check_beside(name: str, language: Language, version: Version, store: Store, target: str) -> None:
     for ref in beside(language):
+        if target != "local":
+            raise InvalidArgument(
+                f"{name}: {ref} is a further package, which replicas at target {target} cannot get yet"
+            )
         found = store.registry.resolve(ref)
         facts, wanted = found.manifest.language, "adapter" if ref in language.adapters else "generator"
         if facts is None or facts.kind != wanted:

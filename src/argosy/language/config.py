@@ -61,9 +61,9 @@ def about(manifest: ModelManifest) -> LanguageModel:
 
 
 def check(manifest: ModelManifest, language: Language, resources: Resources, memory: int | None) -> Language:
-    """The settings with their context, checked against the engine of a package and `memory`, that of the machine, or
-    what is declared. Raises Unsupported, MissingExtra, InvalidArgument with the arithmetic."""
-    engine_of(manifest.engine).check(language)
+    """The settings with their context, checked against the engine of a package and `memory`, that of the machine (None:
+    it is another one), or what is declared. Raises Unsupported, MissingExtra, InvalidArgument with the arithmetic."""
+    engine_of(manifest.engine, here=memory is not None).check(language)
     if resources.gpu or not (resources.memory or memory):
         return language
     where = "resources.memory" if resources.memory else "the memory of this machine"

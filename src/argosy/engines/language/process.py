@@ -27,12 +27,12 @@ DRIVER = ("/proc/driver", "/proc/devices", "/proc/modules", "/sys/module", "/sys
 """What libraries of GPUs read of the driver."""
 
 
-def engine_of(name: str) -> LanguageEngine:
-    """The engine of this name. Raises Unsupported, MissingExtra."""
+def engine_of(name: str, *, here: bool = True) -> LanguageEngine:
+    """The engine of this name, which is installed `here`, if it is to run here. Raises Unsupported, MissingExtra."""
     found = ENGINES.get(name)
     if found is None:
         raise Unsupported(f"there is no language engine '{name[:80]}'; there are {', '.join(ENGINES)}")
-    if not found.installed():
+    if here and not found.installed():
         raise MissingExtra.named(found.extra, f"the engine {name}")
     return found
 

@@ -104,7 +104,8 @@ class PlaceActor:
             return None, ""
         home = Home(settings.home().root / "ray").create()
         self._place = place = _place(spec, home, self._report.host)
-        launcher = Launcher(home=home, command=spec.command or COMMAND, tracing=spec.tracing, bound=True)
+        command, envoy = spec.command or COMMAND, settings.load(settings.home()).gateway.envoy
+        launcher = Launcher(home=home, command=command, tracing=spec.tracing, bound=True, envoy=envoy)
         self._process = process = launcher.start(place, spec.revision, spec.slot, package=found, threads=1)
         self._note(phase="running", started=process.started, ports=place.ports)
         if self._unwanted:
@@ -131,7 +132,8 @@ def _place(spec: PlaceSpec, home: Home, host: str) -> Place:
     certificates.mkdir(mode=0o700)
     _write(certificates, spec.files)
     identity = TlsIdentity(name=spec.identity, files=str(certificates))
-    place = Place(home, spec.replica, spec.short, free_ports(host, range(first, last + 1)), identity, host)
+    found, language = free_ports(host, range(first, last + 1)), spec.revision.language is not None
+    place = Place(home, spec.replica, spec.short, found, identity, host, language=language)
     place.log = home.logs / f"{spec.replica}-{place.work.name}.log"
     return place
 

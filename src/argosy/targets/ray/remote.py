@@ -130,6 +130,7 @@ class Remote(Running):
             pair = (Address(host=report.host, port=each, tls=self.spot.identity) for each in report.ports)
             self.spot.http, self.spot.grpc = pair
             self.spot.recorder = self.spot.http
+            self.spot.engine = self.spot.grpc if self.revision.language else None
 
     async def _watch(self, process: Handle, changed: Callable[[], None]) -> None:
         """The time that it has to start begins with its process."""
