@@ -78,7 +78,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "conformance": CommandEntry(
         "", "Test any server against the Open Inference Protocol.", TOOLS, "argosy-conformance"
     ),
-    "export": CommandEntry("export", "Write files for clouds, KServe, Grafana and Prometheus.", TOOLS),
+    "export": CommandEntry("export", "Write a model as C, or files for clouds, KServe, Grafana and Prometheus.", TOOLS),
     "simulate": CommandEntry("", "Replay a trace of requests under scaling policies.", TOOLS, "argosy-simulators"),
     "version": CommandEntry("doctor", "Print the version.", TOOLS),
 }

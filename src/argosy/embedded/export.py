@@ -1,0 +1,69 @@
+"""A model package → the folder that `argosy export c` writes. Everything is refused before anything is written."""
+
+import msgspec
+
+from argosy.embedded import report, selftest, verify
+from argosy.embedded.code import Code, identifier
+from argosy.embedded.report import DeviceReport, check_budgets, in_words, measure
+from argosy.embedded.selftest import Vectors
+from argosy.embedded.tree_package import trees
+from argosy.packaging.package import Package, check_tensors
+from argosy.spec.errors import Unsupported
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """How to export. Budgets are bytes. `verify`: run the self-test on this machine and in emulated ones."""
+
+    max_flash: int | None = None
+    max_ram: int | None = None
+    verify: bool = False
+
+
+class Export(msgspec.Struct, frozen=True, kw_only=True):
+    """Files by name, and what is to be said of them."""
+
+    files: dict[str, bytes]
+    report: DeviceReport
+
+
+class Generated(msgspec.Struct, frozen=True, kw_only=True):
+    """What a generator gives: the code, the golden rows that it was checked on, and the largest difference there."""
+
+    code: Code
+    vectors: Vectors
+    difference: float = 0.0
+
+
+def generate(package: Package, name: str, model: str) -> Generated:
+    """The C of a model, by what its weights are. `name`: that of the function. Raises Unsupported, which names what
+    cannot be written in C, and GoldenMismatch."""
+    check_tensors(package)
+    for generator in (trees,):
+        if found := generator(package, name, model):
+            return Generated(code=found[0], vectors=found[1], difference=found[2])
+    raise Unsupported(f"{model} is a model of {package.manifest.engine} without trees, which cannot be written in C")
+
+
+def export(package: Package, name: str, model: str, options: Options) -> Export:
+    """The files of `argosy export c`. Raises what `generate` does, InvalidArgument for a budget that is exceeded or a
+    self-test that fails, and MissingExtra for a compiler that `verify` needs."""
+    made = generate(package, identifier(name), model)
+    measured = measure(made.code)
+    check_budgets(measured.get(report.DEVICE, made.code.estimate), options.max_flash, options.max_ram)
+    test = selftest.source(made.code, made.vectors)
+    files = {**made.code.files, f"{name}_test.c": test}
+    found = DeviceReport(
+        name=name,
+        model=model,
+        digest=package.stored or package.digest(),
+        estimate=made.code.estimate,
+        measured=measured,
+        golden_rows=len(made.vectors.inputs[0]),
+        largest_difference=made.difference,
+        tolerance=made.vectors.tolerance,
+        notes=made.code.notes,
+        checks=verify.verify(name, files) if options.verify else {},
+    )
+    files["report.txt"] = in_words(found)
+    files["report.json"] = msgspec.json.format(msgspec.json.encode(found)).decode() + "\n"
+    return Export(files={path: text.encode() for path, text in files.items()}, report=found)

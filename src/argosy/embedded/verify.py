@@ -1,0 +1,94 @@
+"""Compiles an export and runs its self-test: on this machine, and on boards that QEMU emulates."""
+
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from argosy.embedded.report import COMPILERS, require, run
+
+
+class Board(NamedTuple):
+    """A board that QEMU emulates: its name there, and the compiler for it."""
+
+    machine: str
+    compiler: str
+
+
+BOARDS = (Board("mps2-an385", "cortex-m3"), Board("mps2-an500", "cortex-m7"))
+STRICT = ("-std=c99", "-Os", "-Wall", "-Wextra", "-Werror")
+
+STARTUP = """\
+#include <stdint.h>
+extern uint32_t stack_end[];
+int main(void);
+static void leave(int status)
+{
+  uint32_t block[2] = {0x20026, (uint32_t)status};
+  register uint32_t call __asm__("r0") = 0x20;
+  register uint32_t *given __asm__("r1") = block;
+  __asm__ volatile("bkpt 0xab" : : "r"(call), "r"(given) : "memory");
+  for (;;) {
+  }
+}
+static void fault(void)
+{
+  leave(125);
+}
+static void start(void)
+{
+  leave(main());
+}
+const void *const vectors[16] __attribute__((section(".vectors"), used)) = {
+  stack_end, (void *)start, (void *)fault, (void *)fault, (void *)fault, (void *)fault, (void *)fault,
+};
+"""
+"""Calls main, and tells QEMU by semihosting with which status it ended. No constructors, and no data to copy:
+generated C has none; QEMU clears memory."""
+MEMORY = """\
+MEMORY { FLASH (rx) : ORIGIN = 0x00000000, LENGTH = 4M  RAM (rw) : ORIGIN = 0x20000000, LENGTH = 4M }
+SECTIONS {
+  .text : { KEEP(*(.vectors)) *(.text*) *(.rodata*) } > FLASH
+  .data : { *(.data*) } > RAM
+  .bss (NOLOAD) : { *(.bss*) *(COMMON) } > RAM
+  stack_end = ORIGIN(RAM) + LENGTH(RAM);
+}
+"""
+
+
+def verify(name: str, files: dict[str, str]) -> dict[str, str]:
+    """Where the self-test ran → "passed". Raises MissingExtra for a program that is not installed, InvalidArgument for
+    C that does not compile or a self-test that fails."""
+    for program, package in (("gcc", "gcc"), ("arm-none-eabi-gcc", "gcc-arm-none-eabi"), ("qemu-system-arm",) * 2):
+        require(program, package, "--verify")
+    with tempfile.TemporaryDirectory(prefix="argosy-verify-") as place:
+        folder = Path(place)
+        for file, text in {**files, "startup.c": STARTUP, "memory.ld": MEMORY}.items():
+            (folder / file).write_text(text)
+        return {
+            "this machine": on_host(name, folder),
+            **{board.machine: on_board(name, folder, board) for board in BOARDS},
+        }
+
+
+def on_host(name: str, folder: Path) -> str:
+    """Compile and run for this machine."""
+    run(["gcc", *STRICT, f"{name}.c", f"{name}_test.c", "-o", "test"], f"gcc on {name}.c", folder)
+    run([str(folder / "test")], f"the self-test of {name} on this machine", folder)
+    return "passed"
+
+
+def on_board(name: str, folder: Path, board: Board) -> str:
+    """Compile for a board, without a libc, and run in QEMU."""
+    compiler = COMPILERS[board.compiler]
+    sources = [f"{name}.c", f"{name}_test.c", "startup.c"]
+    bare = ["-ffreestanding", "-nostdlib", "-Wl,-T,memory.ld", "-Wl,--no-warn-rwx-segments"]
+    program = f"{board.machine}.elf"
+    run(
+        [compiler.program, *STRICT, *compiler.options, *bare, *sources, "-lgcc", "-o", program],
+        f"{compiler.program} on {name}.c for {board.machine}",
+        folder,
+    )
+    emulated = ["qemu-system-arm", "-M", board.machine, "-nographic", "-monitor", "none", "-serial", "none"]
+    semihosting = ["-semihosting-config", "enable=on,target=native"]
+    run([*emulated, *semihosting, "-kernel", program], f"the self-test of {name} on {board.machine}", folder)
+    return "passed"
