@@ -142,6 +142,7 @@ def check_language(endpoint: Endpoint, version: Version, store: Store, settings:
     about, name = version.manifest.language, f"endpoint '{endpoint.name}'"
     if about is None or about.kind != "generator":
         wanted = (("language", endpoint.language), ("price", endpoint.price))
+        wanted = (*wanted, ("rollout.warm_caches", endpoint.rollout.warm_caches))
         margins = ("first_token_margin", "token_margin", "speed_margin", "length_margin", "refusals")
         wanted = (*wanted, *((f"guard.{each}", getattr(endpoint.guard, each, None) or None) for each in margins))
         wanted = (*wanted, ("limits of a key", any(key.limits for key in endpoint.keys) or None))

@@ -193,6 +193,7 @@ class Controller:
             guard=GuardVerdict(verdict=evidence.verdict, reason=evidence.reason),
             comparison=GuardVerdict(verdict=evidence.compared.verdict, reason=evidence.compared.reason),
             exposed=evidence.exposed,
+            cached=evidence.prompts and (evidence.prompts[0].cached, evidence.prompts[1].cached),
         )
         if declared is None:
             removals += [each.revision for each in decide(observed, Serving())[0] if isinstance(each, Remove)]

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from argosy.spec.errors import InvalidArgument
-from argosy.spec.strict import Amount, Count, Declaration, Share
+from argosy.spec.strict import Amount, Count, Declaration, Positive, Share
 
 Strategy = Literal["recreate", "rolling", "blue-green", "canary"]
 
@@ -48,6 +48,16 @@ class StickyBy(Declaration, frozen=True, kw_only=True):
             raise InvalidArgument("rollout.sticky: name the header or cookie; a key needs no name")
 
 
+class WarmCaches(Declaration, frozen=True, kw_only=True):
+    """A language model's candidate gets a larger share, and the old replicas go, once it finds at least this `share` of
+    what the stable revision finds of its prompts in KV caches, by tokens; or once a step has taken `seconds`."""
+
+    share: Share = 0.8
+    seconds: Positive = 300.0
+
+    where: ClassVar[str] = "rollout.warm_caches."
+
+
 CANARY = (Step(weight=5, requests=200), Step(weight=25, requests=200), Step(weight=50, requests=200))
 
 
@@ -55,7 +65,8 @@ class Rollout(Declaration, frozen=True, kw_only=True):
     """The strategy and what belongs to it. `keep_warm`: seconds the old revision stays ready after a switch.
 
     `steps` are the canary's; `shadow` may come before any strategy; `testers` lets keys with the scope `NAME:test` pick
-    a revision by the header `x-argosy-revision`.
+    a revision by the header `x-argosy-revision`. With `warm_caches` it goes no further with a language model whose
+    caches are cold.
     """
 
     strategy: Strategy = "rolling"
@@ -64,6 +75,7 @@ class Rollout(Declaration, frozen=True, kw_only=True):
     shadow: Shadow | None = None
     sticky: StickyBy | None = None
     testers: bool = False
+    warm_caches: WarmCaches | None = None
 
     where: ClassVar[str] = "rollout."
 
@@ -71,6 +83,11 @@ class Rollout(Declaration, frozen=True, kw_only=True):
         super().__post_init__()
         if self.steps and self.strategy != "canary":
             raise InvalidArgument(f"rollout.steps belong to the strategy 'canary', not to '{self.strategy}'")
+        if self.warm_caches and self.strategy not in ("rolling", "canary"):
+            raise InvalidArgument(
+                f"rollout.warm_caches: with the strategy '{self.strategy}' a candidate has no share of the traffic "
+                "that could fill its caches: take 'rolling' or 'canary'"
+            )
         weights = [step.weight for step in self.steps]
         if weights != sorted(set(weights)):
             raise InvalidArgument(f"rollout.steps: weights must grow from step to step, not {weights}")

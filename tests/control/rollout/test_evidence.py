@@ -114,11 +114,37 @@ def test_silence_pauses_and_says_so():
     assert "no data" in seen.reason
 
 
+NO_PROMPTS = ((0, 0), (0, 0))
+
+
+@pytest.mark.parametrize("guard", [GUARD, None], ids=["guarded", "free"])
+def test_shares_of_prompts_in_caches_are_those_of_late(guard: Guard | None):
+    def look(now: float, mine: tuple[int, int], theirs: tuple[int, int]) -> Reading:
+        nothing = RevisionCounts()
+        return Reading(now=now, candidate=nothing, stable=nothing, prompts=(mine, theirs))
+
+    def shares(seen: Evidence) -> tuple[float, float]:
+        assert seen.prompts is not None
+        return seen.prompts[0].cached, seen.prompts[1].cached
+
+    seen = learn(look(1.0, (500, 400), (9000, 0)), Evidence(), guard)
+    assert shares(seen) == (0, 0), "what was before does not count"
+    seen = learn(look(2.0, (600, 410), (9100, 80)), seen, guard)
+    assert shares(seen) == (0.1, 0.8)
+    for second in range(100):
+        seen = learn(look(6.0 + 5 * second, (600 + 100 * second, 410 + 90 * second), (9100, 80)), seen, guard)
+    assert shares(seen)[0] > 0.89
+    assert shares(seen)[1] == pytest.approx(0.8)
+    assert msgspec.json.decode(msgspec.json.encode(seen), type=Evidence) == seen
+    anew = learn(look(600.0, (100, 0), (9100, 80)), seen, guard)
+    assert 0 < shares(anew)[0] < shares(seen)[0]
+
+
 def test_times_of_streams_are_those_since_the_first_look():
     def look(now: float, mine: int, theirs: int) -> Reading:
         arms = (Counts(requests=n, times={FIRST_TOKEN: {40: n}, TOKEN: {20: n}}) for n in (mine, theirs))
         candidate, stable = (RevisionCounts(gateway=each) for each in arms)
-        return Reading(now=now, candidate=candidate, stable=stable, streams=True)
+        return Reading(now=now, candidate=candidate, stable=stable, prompts=NO_PROMPTS)
 
     seen = learn(look(1.0, 3, 500), Evidence(), GUARD)
     assert (seen.state.timed, seen.state.past.timed(TOKEN)) == ((FIRST_TOKEN, TOKEN), {20: 500})
@@ -138,7 +164,7 @@ def test_finish_reasons_of_a_language_model_are_compared_as_predictions_are():
             RevisionCounts(gateway=Counts(requests=n, outputs={"finish_reason": {each: n}}))
             for each in (reason, "stop")
         )
-        return Reading(now=now, candidate=mine, stable=theirs, streams=True)
+        return Reading(now=now, candidate=mine, stable=theirs, prompts=NO_PROMPTS)
 
     seen = learn(look(1.0, 500, "stop"), Evidence(), GUARD)
     assert seen.state.outputs == ("finish_reason",)

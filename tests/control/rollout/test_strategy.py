@@ -37,6 +37,7 @@ class World:
         self.comparison = GuardVerdict()
         self.shadow = ""
         self.replaced: dict[str, int] = {}
+        self.cached: tuple[float, float] | None = None
 
     def step(self, wanted: Wanted | None, gateway_works: bool = True, seconds: float = 1.0) -> None:
         self.now += seconds
@@ -52,6 +53,7 @@ class World:
             guard=self.guard,
             comparison=self.comparison,
             exposed=exposed,
+            cached=self.cached,
         )
         before, was = dict(self.ready), self.state
         actions, self.state = decide(seen, self.state)

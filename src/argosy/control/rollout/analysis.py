@@ -109,7 +109,7 @@ class Analysis:
             troubles=troubles,
             joined=joined,
             spent=progress.spent,
-            streams=progress.candidate in streams,
+            prompts=_prompts(streams, revisions),
         )
         old = Evidence() if progress.phase == "starting" else self.rows[name].evidence
         return await asyncio.to_thread(learn, reading, old, declared.endpoint.guard, declared.endpoint.rollout.shadow)
@@ -144,6 +144,16 @@ def _with(answered: AnswerCounts | None, counts: Counts) -> Counts:
     times = {FIRST_TOKEN: answered.firsts, TOKEN: answered.eaches, SPEED: answered.speeds, LONGER: answered.lengths}
     times[REFUSALS] = answered.refusals
     return msgspec.structs.replace(counts, times=times, outputs={FINISH: answered.finishes})
+
+
+def _prompts(
+    streams: Mapping[str, AnswerCounts], revisions: tuple[str, str]
+) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    """Tokens of prompts, and those in caches, of a language model's revisions."""
+    if revisions[0] not in streams:
+        return None
+    mine, theirs = (streams.get(each, NOTHING) for each in revisions)
+    return (mine.input, mine.cached), (theirs.input, theirs.cached)
 
 
 async def _answers(replicas: Sequence[Replica]) -> list[RecordedAnswer]:

@@ -19,13 +19,37 @@ COMPARISON = 0.25
 """Of alpha, what the comparison of a shadow's answers may spend where a guard judges, too: the rest is the guard's."""
 
 
+HALF_LIFE = 60.0
+"""Seconds after which the tokens of a prompt count half."""
+
+
+class Prompts(msgspec.Struct, frozen=True, kw_only=True):
+    """The tokens of a revision's prompts and those of them that were found in a KV cache: as they were `counted` last,
+    and the `recent` ones, which count less with their age."""
+
+    counted: tuple[int, int] = (0, 0)
+    recent: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def cached(self) -> float:
+        """The share that was found; 0 before there is a prompt."""
+        return self.recent[1] / self.recent[0] if self.recent[0] else 0.0
+
+    def after(self, counted: tuple[int, int], seconds: float) -> "Prompts":
+        """With what was counted in the last `seconds`. Counts that fell began anew."""
+        old = self.counted if counted[0] >= self.counted[0] else (0, 0)
+        weight = 0.5 ** (seconds / HALF_LIFE)
+        recent = [weight * sum_ + max(0, new - was) for sum_, new, was in zip(self.recent, counted, old, strict=True)]
+        return Prompts(counted=counted, recent=(recent[0], recent[1]))
+
+
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """The last reading of candidate and stable, and the guard's state and last decision.
 
     `shadow` is the comparison of answers, with what it says in `compared`; `copied` of the candidate's requests were
     copies in the shadow, `copying` says whether they were at the last reading. `looked` is the time of the last reading
     (seconds since 1970), 0 before the first; `fine`: replicas report latency. Stored with the rollout, so that a
-    controller that restarts goes on.
+    controller that restarts goes on. `prompts` are those of candidate and stable, of a language model.
     """
 
     looked: float = 0.0
@@ -41,6 +65,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     compared: Advice = Advice()
     copied: int = 0
     copying: bool = False
+    prompts: tuple[Prompts, Prompts] | None = None
 
     @property
     def exposed(self) -> int:
@@ -51,7 +76,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """One reading of candidate and stable at `now`, and the user's metrics, as (candidate, stable), with the `troubles`
     of those that are missing. In the shadow: the answers that were `joined`, and its length by now, in seconds.
-    `streams`: it is a language model's, whose streams have times."""
+    `prompts`: of a language model, the tokens of both revisions' prompts, and those found in a cache."""
 
     now: float
     candidate: RevisionCounts
@@ -60,7 +85,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     troubles: dict[str, str] = {}
     joined: Joined | None = None
     spent: float = 0.0
-    streams: bool = False
+    prompts: tuple[tuple[int, int], tuple[int, int]] | None = None
 
 
 def learn(reading: Reading, old: Evidence, declared: Guard | None, shadow: Shadow | None = None) -> Evidence:
@@ -70,10 +95,18 @@ def learn(reading: Reading, old: Evidence, declared: Guard | None, shadow: Shado
     """
     if not old.looked:
         fine = bool(reading.stable.answered)
-        timed = (declared or PLAIN).of_language if reading.streams else (LATENCY,)
-        outputs = (FINISH,) if reading.streams else reading.stable.outputs
+        timed = (declared or PLAIN).of_language if reading.prompts else (LATENCY,)
+        outputs = (FINISH,) if reading.prompts else reading.stable.outputs
         state = evidence.start(outputs, history(reading.stable, fine=fine), timed)
-        return Evidence(looked=reading.now, candidate=reading.candidate, stable=reading.stable, fine=fine, state=state)
+        first = reading.prompts and (Prompts(counted=reading.prompts[0]), Prompts(counted=reading.prompts[1]))
+        return Evidence(
+            looked=reading.now,
+            candidate=reading.candidate,
+            stable=reading.stable,
+            fine=fine,
+            state=state,
+            prompts=first,
+        )
     observed = evidence.GuardObservation(
         seconds=min(max(reading.now - old.looked, 0.0), LONGEST_GAP),
         candidate=between(reading.candidate, old.candidate, old.looked, fine=old.fine),
@@ -89,6 +122,7 @@ def learn(reading: Reading, old: Evidence, declared: Guard | None, shadow: Shado
         stable=carried(reading.stable, old.stable),
         copied=old.copied + copies,
         copying=reading.joined is not None,
+        prompts=_prompts(reading, old, observed.seconds),
     )
     if reading.joined is not None and shadow is not None:
         fresh = _compare(reading, observed.seconds, fresh, declared, shadow)
@@ -106,6 +140,13 @@ def learn(reading: Reading, old: Evidence, declared: Guard | None, shadow: Shado
         log_e=decision.log_e,
         limit=decision.limit,
     )
+
+
+def _prompts(reading: Reading, old: Evidence, seconds: float) -> tuple[Prompts, Prompts] | None:
+    if reading.prompts is None:
+        return None
+    mine, theirs = old.prompts or (Prompts(), Prompts())
+    return mine.after(reading.prompts[0], seconds), theirs.after(reading.prompts[1], seconds)
 
 
 def _compare(reading: Reading, seconds: float, old: Evidence, declared: Guard | None, shadow: Shadow) -> Evidence:

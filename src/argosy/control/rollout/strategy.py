@@ -16,7 +16,7 @@ UNSTEADY = 3
 """How many more replicas of the candidate than of the stable one may have to be replaced: one request can end two."""
 NO_STABLE = "the stable revision is not ready, so that a shadow has nothing to be compared with; promote skips it"
 HALF = 50
-"""What a rolling candidate may have before its guard is sure."""
+"""What a rolling candidate may have before its guard is sure, or its caches are warm."""
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +40,8 @@ class GuardVerdict(msgspec.Struct, frozen=True, kw_only=True):
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """`wanted` None: the endpoint was deleted. `routed`: the revisions in the snapshot the gateway confirmed. `exposed`
-    counts the candidate's requests since the rollout began; `now` is in seconds since 1970."""
+    counts the candidate's requests since the rollout began; `now` is in seconds since 1970. `cached`: of a language
+    model, the shares of the candidate's and of the stable's prompts that were found in KV caches of late."""
 
     wanted: Wanted | None
     running: Mapping[str, RevisionStatus] = {}
@@ -49,6 +50,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     guard: GuardVerdict = GuardVerdict()
     comparison: GuardVerdict = GuardVerdict()
     exposed: int = 0
+    cached: tuple[float, float] | None = None
 
     def of(self, revision: str | None) -> RevisionStatus:
         """The status of a revision; without replicas, where it does not run."""
@@ -178,7 +180,7 @@ def _started(wanted: Wanted, state: Serving, progress: Progress, candidate: Revi
         if whole:
             return _promoted(wanted, progress, "it is ready")
         return msgspec.structs.replace(state, rollout=progress)
-    if policy.strategy == "rolling" and whole and not wanted.guarded:
+    if policy.strategy == "rolling" and whole and not wanted.guarded and policy.warm_caches is None:
         return _promoted(wanted, progress, "every replica is ready")
     if whole or (policy.strategy == "rolling" and candidate.ready):
         progress = enter(progress, "shifting")
@@ -195,13 +197,27 @@ def _shifted(observed: Observation, wanted: Wanted, state: Serving, progress: Pr
     """The next step, once its minimum is reached, nobody paused it and the guard is sure."""
     candidate = observed.of(progress.candidate)
     sure = not wanted.guarded or observed.guard.verdict == "advance"
-    if not progress.paused and sure and whole and _minimum(wanted, progress):
+    cold = _cold(observed, wanted, progress)
+    if not progress.paused and sure and whole and not cold and _minimum(wanted, progress):
         if progress.step + 1 >= len(wanted.policy.path):
             return _promoted(wanted, progress, observed.guard.reason or "every step was passed")
         progress = enter(progress, "shifting", step=progress.step + 1)
-    waits = "paused on demand" if progress.paused else observed.guard.reason if wanted.guarded else ""
+    judged = observed.guard.reason if wanted.guarded else ""
+    waits = "paused on demand" if progress.paused else cold if sure and cold else judged
     weight = _share(wanted, progress, candidate)
     return msgspec.structs.replace(state, rollout=msgspec.structs.replace(progress, weight=weight, reason=waits))
+
+
+def _cold(observed: Observation, wanted: Wanted, progress: Progress) -> str:
+    """Why the candidate's caches are waited for, if they are."""
+    declared = wanted.policy.warm_caches
+    if declared is None or observed.cached is None or progress.spent >= declared.seconds:
+        return ""
+    mine, theirs = observed.cached
+    if mine >= declared.share * theirs:
+        return ""
+    found = f"{mine:.0%} of the candidate's prompts are found in its caches, {theirs:.0%} of the stable's"
+    return f"waits for warm caches: {found}; at most {declared.seconds - progress.spent:.0f} s more"
 
 
 def _minimum(wanted: Wanted, progress: Progress) -> bool:
@@ -219,7 +235,7 @@ def _share(wanted: Wanted, progress: Progress, candidate: RevisionStatus) -> int
         return path[min(progress.step, len(path) - 1)].weight
     if progress.paused and progress.weight:
         return progress.weight
-    most = HALF if wanted.guarded else WHOLE - 1
+    most = HALF if wanted.guarded or wanted.policy.warm_caches else WHOLE - 1
     return min(most, max(1, WHOLE * candidate.ready // max(1, wanted.replicas)))
 
 
