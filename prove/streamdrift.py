@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from argosy.monitoring.drift.stream import Stream, answers, errors
 from prove.document import put
+from prove.streamevidence import Stream, answers, errors
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "guides" / "drift.md"
 BEGIN, END = "<!-- stream:begin -->", "<!-- stream:end -->"

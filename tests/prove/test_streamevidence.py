@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from argosy.monitoring.drift.stream import LEARNED, Stream, answers, errors, scores
 from argosy.spec.errors import InvalidArgument
+from prove.streamevidence import LEARNED, Stream, answers, errors, scores
 
 
 def first(step, values, run_length: float = 1e5) -> int:

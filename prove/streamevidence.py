@@ -1,9 +1,9 @@
 """Change in a stream, value by value, against a baseline that is not given: errors, answers or any score.
 
-As in `evidence`, with windows of one value: given how often each kind of value came until now, this one included,
-the last is any of them alike if nothing has changed. An e-value is Q/p̃ for shares Q made from the shares p̃ so
-far; it has mean 1 whatever the true shares are. Shiryaev-Roberts statistics, one per alternative, add up to
-evidence in rows: the first time it reaches A comes after A rows on average or later. To begin anew after an alarm,
+As in `argosy.monitoring.drift.evidence`, with windows of one value: given how often each kind of value came until now,
+this one included, the last is any of them alike if nothing has changed. An e-value is Q/p̃ for shares Q made from the
+shares p̃ so far; it has mean 1 whatever the true shares are. Shiryaev-Roberts statistics, one per alternative, add up
+to evidence in rows: the first time it reaches A comes after A rows on average or later. To begin anew after an alarm,
 begin with `Stream()`.
 """
 
