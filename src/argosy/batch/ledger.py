@@ -21,6 +21,7 @@ from argosy.batch.place import Place
 from argosy.batch.plan import FORMAT, TOGETHER, Plan
 from argosy.batch.spool import Tally
 from argosy.spec.errors import Conflict, InvalidArgument, NotFound, Unsupported
+from argosy.spec.strict import parse
 
 T = TypeVar("T")
 
@@ -130,8 +131,6 @@ class Ledger:
 def _read(file: Place, kind: type[T]) -> T | None:
     """What a file says; None without one. Raises InvalidArgument where it is broken."""
     try:
-        return msgspec.json.decode(file.read(), type=kind)
+        return parse(file.read(), kind, f"{file} is broken", InvalidArgument)
     except NotFound:
         return None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidArgument(f"{file} is broken: {error}") from None

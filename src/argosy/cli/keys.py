@@ -12,6 +12,7 @@ from argosy.cli.completion import endpoints
 from argosy.cli.here import control, place
 from argosy.cli.output import Columns, emit, table
 from argosy.console.words import clock, limits
+from argosy.spec import strict
 from argosy.spec.errors import InvalidArgument, NotFound
 from argosy.spec.settings import Home
 
@@ -54,10 +55,7 @@ def save(home: Home, endpoint: str, saved: SavedKey) -> Path:
 
 def find(home: Home, endpoint: str) -> SavedKey | None:
     """The saved key of an endpoint, if there is one."""
-    try:
-        return msgspec.json.decode(_path(home, endpoint).read_bytes(), type=SavedKey)
-    except (FileNotFoundError, msgspec.MsgspecError):
-        return None
+    return strict.stored(_path(home, endpoint), SavedKey)
 
 
 def forget(home: Home, key_id: str) -> None:

@@ -18,6 +18,7 @@ from argosy.packaging.prediction import Prediction, prediction
 from argosy.packaging.rows import to_tensors
 from argosy.protocol import rest
 from argosy.spec.errors import Internal, InvalidArgument, NotFound, Unavailable
+from argosy.spec.strict import parse
 from argosy.spec.tensor import Tensor
 
 _RESPONSE = ("model_name", "model_version", "id")
@@ -259,11 +260,8 @@ class Session:
 
     def _json(self, call: Call, kind: type[T]) -> Flow[T]:
         answer = yield from self._call(call)
-        try:
-            return msgspec.json.decode(answer.body, type=kind)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            where = f"{self.address.base}{call.path}"
-            raise Internal(f"{where} answered something that cannot be read: {error}") from None
+        where = f"{self.address.base}{call.path}"
+        return parse(answer.body, kind, f"{where} answered something that cannot be read", Internal)
 
     def _call(self, call: Call) -> Flow[Reply]:
         """Make a call, again where `retry` allows; raise for an answer that is no success."""

@@ -19,6 +19,7 @@ from argosy.process.managed import commands
 from argosy.process.process import adopted, spawn
 from argosy.spec.address import Address
 from argosy.spec.errors import ArgosyError, Internal, Unavailable
+from argosy.spec.strict import stored
 
 START_SECONDS = 20.0
 LOG_BYTES = 2000
@@ -78,9 +79,7 @@ class Process:
 
     async def adopt(self) -> bool:
         """Takes over the recorded Envoy if its administration says it is that one; else ends it."""
-        try:
-            running = msgspec.json.decode(self.record.read_bytes(), type=Running)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        if (running := stored(self.record, Running)) is None:
             return False
         if (found := adopted(running.pid, running.created)) is None:
             return False

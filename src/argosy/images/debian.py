@@ -20,6 +20,7 @@ import msgspec
 from argosy.images.platforms import Platform
 from argosy.images.tree import Tree
 from argosy.spec.errors import BadPackage, InvalidArgument, NotFound, Unavailable, Unsupported
+from argosy.spec.strict import parse
 from argosy.store.paths import hash_of
 
 RELEASE, PYTHON = "bookworm", "3.11"
@@ -64,11 +65,11 @@ def lock_of(platform: Platform, folder: Path | None = None) -> BaseLock:
     name = file_name(platform)
     place = folder or resources.files("argosy.images") / "locks"
     try:
-        return msgspec.json.decode((place / name).read_bytes(), type=BaseLock)
+        return parse(
+            (place / name).read_bytes(), BaseLock, f"{place / name} is no lock of Debian packages", InvalidArgument
+        )
     except FileNotFoundError:
         raise NotFound(f"{folder} holds no {name}; make the locks with  argosy image lock -o {folder}") from None
-    except msgspec.MsgspecError as error:
-        raise InvalidArgument(f"{place / name} is no lock of Debian packages: {error}") from None
 
 
 def file_name(platform: Platform) -> str:

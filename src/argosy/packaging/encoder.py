@@ -16,6 +16,7 @@ from argosy.engines.encoder_graph import ELSE, FAMILIES, MODEL, EncoderConfig, b
 from argosy.engines.safetensors import INDEX, WEIGHTS, inspect_folder
 from argosy.spec.errors import BadPackage
 from argosy.spec.language import LanguageModel
+from argosy.spec.strict import parse
 
 CONFIG, MODULES, TOKENIZER = "config.json", "modules.json", "tokenizer.json"
 SENTENCE, EXTRA, TOKENIZER_CONFIG = (
@@ -133,10 +134,11 @@ def prepare(job: Unprepared) -> Prepared:
 
 
 def _read(path: Path, kind: type[T]) -> T:
+    wrong = f"{path.name} of the encoder cannot be read"
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, OSError) as error:
-        raise BadPackage(f"{path.name} of the encoder cannot be read: {error}") from None
+        return parse(path.read_bytes(), kind, wrong)
+    except OSError as error:
+        raise BadPackage(f"{wrong}: {error}") from None
 
 
 def _json(path: Path) -> Json:

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from argosy.spec.errors import InvalidArgument, MissingExtra, NotFound, PayloadTooLarge, Unsupported
+from argosy.spec.strict import parse
 from argosy.spec.tensor import Array
 
 Kind = Literal[".json", ".csv", ".parquet", ".npy", ".npz"]
@@ -165,10 +166,7 @@ def _inferred(array: Array) -> Array:
 
 def _read_json(data: bytes, where: str) -> Table:
     """A list of objects, an object of lists, a list of lists, or a request of the Open Inference Protocol."""
-    try:
-        value: Any = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidArgument(f"{where} is not valid JSON: {error}") from None
+    value: Any = parse(data, object, f"{where} is not valid JSON", InvalidArgument)
     if isinstance(value, dict):
         return _json_object(cast("dict[str, Any]", value), data, where)
     if not isinstance(value, list) or not value:

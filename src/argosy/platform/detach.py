@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
-
 from argosy.platform.home import prepare
 from argosy.platform.lock import holder
 from argosy.process import launch
@@ -13,6 +11,7 @@ from argosy.process.process import Process, spawn
 from argosy.process.tail import last_words
 from argosy.spec.errors import ArgosyError, Conflict, Internal, Unavailable, table
 from argosy.spec.settings import Home, RunFile, Settings
+from argosy.spec.strict import stored
 from argosy.targets.log import size
 
 START_SECONDS = 60.0
@@ -53,11 +52,8 @@ async def detach(
 
 def announced(home: Home, pid: int) -> RunFile | None:
     """What process `pid` has written into `run/control.json`; None as long as it has not."""
-    try:
-        found = msgspec.json.decode(home.control.read_bytes(), type=RunFile)
-    except (OSError, msgspec.MsgspecError):
-        return None
-    return found if found.pid == pid else None
+    found = stored(home.control, RunFile)
+    return found if found and found.pid == pid else None
 
 
 def _waiting(process: Process, log: Path, start: int) -> RunFile | None:

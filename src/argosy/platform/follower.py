@@ -30,6 +30,7 @@ from argosy.platform.up import written
 from argosy.serving.port import take
 from argosy.spec.errors import ArgosyError, Conflict
 from argosy.spec.settings import Home, Settings
+from argosy.spec.strict import stored
 from argosy.store.durable import keep, say
 
 LOG = logging.getLogger(__name__)
@@ -85,10 +86,7 @@ class Follower:
 
     def _recorded(self) -> int:
         """The term of the last controller that it followed."""
-        try:
-            return msgspec.json.decode(self._record.read_bytes(), type=int)
-        except (OSError, msgspec.MsgspecError):
-            return 0
+        return stored(self._record, int) or 0
 
     async def start(self, report: Callable[[str], None]) -> None:
         """Adopt what runs, or begin by the last routes, where there are any; and follow."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from argosy.spec.errors import InvalidArgument, NotFound
 from argosy.spec.language import LanguageModel
+from argosy.spec.strict import parse
 from argosy.spec.tensor import Array
 
 MOST_TEXTS = 2048
@@ -94,10 +95,7 @@ def model_of(body: bytes) -> str:
 
 def decode(operation: str, body: bytes, model: str) -> EmbeddingsRequest | RerankRequest:
     """The request for a model of this name. Raises InvalidArgument, and NotFound where it names another."""
-    try:
-        request = msgspec.json.decode(body, type=REQUESTS[operation])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidArgument(f"the body is no request for {operation}: {error}") from None
+    request = parse(body, REQUESTS[operation], f"the body is no request for {operation}", InvalidArgument)
     name = request.model.partition(":")[0].partition("+")[0]
     if name not in ("", model):
         raise NotFound(f"the model '{request.model[:80]}' does not exist here; this is '{model}'")

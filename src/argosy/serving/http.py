@@ -37,6 +37,7 @@ from argosy.spec.errors import (
     UnsupportedEncoding,
 )
 from argosy.spec.signature import Signature
+from argosy.spec.strict import parse as parse_json
 
 log = logging.getLogger("argosy.serving")
 
@@ -371,10 +372,8 @@ def compress(exchange: Exchange, data: bytes | bytearray, length: int | None) ->
 
 
 def _json_object(body: bytes) -> dict[str, Any]:
-    try:
-        return msgspec.json.decode(body, type=dict[str, Any]) if body.strip() else {}
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidArgument(f"the request body is no JSON object: {error}") from None
+    wrong = "the request body is no JSON object"
+    return parse_json(body, dict[str, Any], wrong, InvalidArgument) if body.strip() else {}
 
 
 def refuse(exchange: Exchange, error: Exception) -> None:

@@ -7,6 +7,7 @@ import msgspec
 from argosy.spec.address import Address
 from argosy.spec.payload import PayloadLog
 from argosy.spec.settings import Home
+from argosy.spec.strict import stored
 
 
 class RecordedEndpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,15 +67,9 @@ def report_file(home: Home) -> Path:
 
 def recorder_config(home: Home) -> RecorderConfig:
     """The configuration; nothing where there is no such file."""
-    try:
-        return msgspec.json.decode(config_file(home).read_bytes(), type=RecorderConfig)
-    except (OSError, msgspec.MsgspecError):
-        return RecorderConfig()
+    return stored(config_file(home), RecorderConfig) or RecorderConfig()
 
 
 def read_report(home: Home) -> RecorderReport | None:
     """The last report; None where there is none."""
-    try:
-        return msgspec.json.decode(report_file(home).read_bytes(), type=RecorderReport)
-    except (OSError, msgspec.MsgspecError):
-        return None
+    return stored(report_file(home), RecorderReport)

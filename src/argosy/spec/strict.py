@@ -6,6 +6,7 @@ import re
 import typing
 from collections.abc import Iterable, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
 import msgspec
@@ -13,7 +14,7 @@ from msgspec import Meta
 from msgspec.inspect import FloatType, IntType, StructType, UnionType
 
 from argosy.spec import foreign
-from argosy.spec.errors import InvalidArgument
+from argosy.spec.errors import ArgosyError, BadPackage, InvalidArgument
 
 T = TypeVar("T")
 
@@ -85,6 +86,22 @@ def decode(data: bytes | str, kind: type[T], where: str) -> T:
         raise InvalidArgument(f"{where} is not valid JSON: {error}") from None
     except RecursionError:
         raise InvalidArgument(f"{where} is nested too deep") from None
+
+
+def parse(data: bytes | str, kind: type[T], wrong: str, error: type[ArgosyError] = BadPackage) -> T:
+    """JSON that no user wrote → `kind`. Raises `error`, saying what is `wrong`, and why."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as why:
+        raise error(f"{wrong}: {why}") from None
+
+
+def stored(path: Path, kind: type[T]) -> T | None:
+    """What a file of ours says in JSON; None where it is not there, or broken."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None
 
 
 def convert(data: Any, kind: type[T], where: str, *, strict: bool = True) -> T:

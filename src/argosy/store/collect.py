@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 import msgspec
 
 from argosy.process.flock import lock
-from argosy.spec.errors import BadPackage
+from argosy.spec.strict import parse
 from argosy.store.blobs import Blobs
 from argosy.store.durable import sweep
 from argosy.store.index import SUBJECT, Entries, IndexFile, tag_of, without_manifests
@@ -69,9 +69,7 @@ def _closure(blobs: Blobs, roots: Iterable[Descriptor]) -> set[str]:
         needed.add(descriptor.digest)
         if descriptor.media_type in (MANIFEST, INDEX):
             what = f"the manifest of {descriptor.digest}"
-            try:
-                found = msgspec.json.decode(blobs.read(descriptor, MAX_DOCUMENT, what), type=References)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise BadPackage(f"{what} cannot be read, so nothing is collected: {error}") from None
+            data = blobs.read(descriptor, MAX_DOCUMENT, what)
+            found = parse(data, References, f"{what} cannot be read, so nothing is collected")
             pending += [*found.layers, *found.manifests, *([found.config] if found.config else [])]
     return needed

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from argosy.process.flock import lock
-from argosy.spec.errors import BadPackage
+from argosy.spec.strict import parse
 from argosy.store.durable import replace, storage
 from argosy.store.manifest import INDEX, REF_NAME, Descriptor, canonical
 
@@ -37,11 +37,9 @@ class IndexFile:
         """The index as it is now. Raises BadPackage if it is none."""
         try:
             data = self.path.read_bytes() if self.path.stat().st_size <= MAX_INDEX else b""
-            return msgspec.json.decode(data, type=ImageIndex)
         except FileNotFoundError:
             return ImageIndex(schema_version=2, media_type=INDEX)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise BadPackage(f"{self.path} is no OCI image index: {error}") from None
+        return parse(data, ImageIndex, f"{self.path} is no OCI image index")
 
     def entries(self) -> Entries:
         """Every entry, in the order of the file."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from argosy.spec import strict
 from argosy.spec.errors import BadPackage, InvalidArgument, PayloadTooLarge
 from argosy.spec.package import ModelManifest
 from argosy.store.paths import MAX_FILES, check_tree
@@ -134,10 +135,7 @@ def parse(data: bytes, where: str) -> ImageManifest:
     """Bytes → manifest. Raises BadPackage."""
     if len(data) > MAX_DOCUMENT:
         raise BadPackage(f"{where} is larger than {MAX_DOCUMENT} bytes")
-    try:
-        manifest = msgspec.json.decode(data, type=ImageManifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadPackage(f"{where} is no OCI image manifest: {error}") from None
+    manifest = strict.parse(data, ImageManifest, f"{where} is no OCI image manifest")
     if manifest.schema_version != 2 or manifest.media_type not in ("", MANIFEST):
         raise BadPackage(f"{where} is no OCI image manifest of schema version 2")
     return manifest

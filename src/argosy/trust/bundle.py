@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from argosy.spec.errors import BadSignature, InvalidArgument
+from argosy.spec.strict import parse
 from argosy.store.manifest import MAX_DOCUMENT, canonical
 from argosy.trust import keys
 from argosy.trust.statement import check_statement, statement
@@ -116,10 +117,7 @@ def read(data: bytes, where: str) -> Bundle:
     """Bytes → bundle, its form checked, its signature not. Raises BadSignature naming `where`."""
     if len(data) > MAX_DOCUMENT:
         raise BadSignature(f"{where} is larger than {MAX_DOCUMENT} bytes")
-    try:
-        found = msgspec.json.decode(data, type=Bundle)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadSignature(f"{where} is no Sigstore bundle of a signed model: {error}") from None
+    found = parse(data, Bundle, f"{where} is no Sigstore bundle of a signed model", BadSignature)
     if found.media_type != BUNDLE or found.dsse_envelope.payload_type != PAYLOAD:
         raise BadSignature(f"{where} is no Sigstore bundle v0.3 of an in-toto statement ({found.media_type[:80]})")
     if len(found.dsse_envelope.signatures) != 1:

@@ -13,6 +13,7 @@ import msgspec
 
 from argosy.engines.language.ask import Ask
 from argosy.spec.errors import BadPackage, GoldenMismatch, InvalidArgument
+from argosy.spec.strict import parse
 
 FILE = "golden/language.json"
 TOKENS = 32
@@ -95,10 +96,7 @@ def prompts(path: Path | None, chat: bool) -> tuple[Example, ...]:
 
 
 def _prompt(path: Path, number: int, line: bytes, chat: bool) -> Example:
-    try:
-        found = msgspec.json.decode(line, type=Example)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidArgument(f"{path}, line {number}: {error}") from None
+    found = parse(line, Example, f"{path}, line {number}", InvalidArgument)
     if bool(found.prompt) == bool(found.messages) or found.answer or found.tokens or len(line) > _MAX_PROMPT:
         raise InvalidArgument(
             f'{path}, line {number}: give {{"prompt": "…"}} or {{"messages": [{{"role": "user", "content": "…"}}]}}, '
@@ -184,10 +182,7 @@ def read(folder: Path) -> Golden:
 
 def decode(data: bytes) -> Golden:
     """The golden examples in these bytes. Raises BadPackage."""
-    try:
-        found = msgspec.json.decode(data, type=Golden)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise BadPackage(f"{FILE} cannot be read: {error}") from None
+    found = parse(data, Golden, f"{FILE} cannot be read")
     if not found.logprobs or not found.examples:
         raise BadPackage(f"{FILE} has nothing to compare with")
     return found

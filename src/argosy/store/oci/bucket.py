@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import msgspec
 
 from argosy.spec.errors import BadPackage, NotFound, PayloadTooLarge
+from argosy.spec.strict import parse
 from argosy.store import objects
 from argosy.store.manifest import MANIFEST, MAX_DOCUMENT, Descriptor, canonical, describe
 from argosy.store.oci.reference import RemoteReference
@@ -37,10 +38,7 @@ class Bucket:
         found = describe("", data)
         if found.digest != digest:
             raise BadPackage(f"{reference.host} gives {found.digest} for {reference}, which should be {digest}")
-        try:
-            kind = msgspec.json.decode(data, type=Kind).media_type
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise BadPackage(f"{reference} is no manifest: {error}") from None
+        kind = parse(data, Kind, f"{reference} is no manifest").media_type
         return msgspec.structs.replace(found, media_type=kind), data
 
     @contextmanager
@@ -103,10 +101,7 @@ def _referrers(reference: RemoteReference, digest: str) -> str:
 
 
 def _descriptor(url: str) -> Descriptor:
-    try:
-        return msgspec.json.decode(_small(url), type=Descriptor)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadPackage(f"{url} is no descriptor of a manifest: {error}") from None
+    return parse(_small(url), Descriptor, f"{url} is no descriptor of a manifest")
 
 
 def _small(url: str) -> bytes:

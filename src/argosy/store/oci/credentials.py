@@ -18,6 +18,7 @@ from typing import Any, cast
 import msgspec
 
 from argosy.spec.errors import InvalidArgument, NotFound, Unavailable
+from argosy.spec.strict import parse
 from argosy.store.durable import replace
 
 MAX_FILE = 4 * 1024 * 1024
@@ -103,11 +104,10 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_FILE:
             raise InvalidArgument(f"{path} is larger than {MAX_FILE} bytes: that is no file of logins")
-        return msgspec.json.decode(path.read_bytes() or b"{}", type=dict[str, Any])
+        wrong = f"{path}, where logins to registries are kept, is not valid JSON"
+        return parse(path.read_bytes() or b"{}", dict[str, Any], wrong, InvalidArgument)
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidArgument(f"{path}, where logins to registries are kept, is not valid JSON: {error}") from None
 
 
 def _write(path: Path, config: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from argosy.spec.errors import BadPackage
+from argosy.spec.strict import parse
 from argosy.store.manifest import MAX_DOCUMENT, Descriptor, References, describe
 from argosy.store.oci.reference import RemoteReference
 from argosy.store.oci.remote import Remote, Source
@@ -92,7 +93,4 @@ def _read(document: Descriptor, source: Source, depth: int) -> tuple[bytes, Name
     data = b"".join(source.read(document, 0, document.size))
     if describe("", data).digest != document.digest:
         raise BadPackage(f"{what} is altered: it no longer has that digest")
-    try:
-        return data, msgspec.json.decode(data, type=Named)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadPackage(f"{what} cannot be read: {error}") from None
+    return data, parse(data, Named, f"{what} cannot be read")

@@ -12,6 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from argosy.spec.errors import BadPackage, NotFound, PayloadTooLarge, Unavailable
+from argosy.spec.strict import parse
 from argosy.store.index import ImageIndex
 from argosy.store.manifest import INDEX, Descriptor, canonical, describe
 from argosy.store.oci.client import Answer, Client, RegistryCall
@@ -147,10 +148,8 @@ class Repository:
             url = self.client.beside(answer.url, after[1])
 
     def _decoded(self, answer: Answer, kind: type[T]) -> T:
-        try:
-            return msgspec.json.decode(answer.data, type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Unavailable(f"{self.client.host} answered {answer.url.path} with something else: {error}") from None
+        wrong = f"{self.client.host} answered {answer.url.path} with something else"
+        return parse(answer.data, kind, wrong, Unavailable)
 
 
 def _reading(reference: RemoteReference) -> tuple[str, ...]:
