@@ -12,7 +12,9 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from argosy.engines.base import Engine
+from argosy.protocol.openai import MOST_TEXTS
 from argosy.serving.openapi import document
+from argosy.serving.schemas import fixed
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import Tensor, as_bytes
 from tests.serving.conftest import RunningReplica
@@ -160,3 +162,9 @@ def test_a_model_without_an_example_has_a_document():
         found = read(replica)
     OpenAPIV31SpecValidator(found).validate()
     assert "example" not in json.dumps(found["paths"])
+
+
+def test_the_most_texts_of_the_schema_are_those_of_the_protocol():
+    schemas = fixed()
+    assert schemas["EmbeddingsRequest"]["properties"]["input"]["anyOf"][1]["maxItems"] == MOST_TEXTS
+    assert schemas["RerankRequest"]["properties"]["documents"]["maxItems"] == MOST_TEXTS

@@ -278,7 +278,7 @@ class ContractApp(HttpApp):
 
     def _relayed(self, exchange: Exchange) -> Exchange:
         """The exchange, if need be with what an answer repeats, and a content type that says where its JSON ends."""
-        name = self.binding.contract.echoed
+        name = self.binding.contract.echoed.encode()
         echo = [(name.decode(), exchange.headers[name].decode("latin-1"))] if name in exchange.headers else []
         kind = exchange.headers.get(_CONTENT, b"").lower()
         if not echo and not kind.startswith(TRITON.encode()):

@@ -1,12 +1,14 @@
 """What each place that runs containers asks of one: where to listen, where the model lies, which paths ask what.
 
-A contract is data; the little that is not is in `contract_app.py`, `multimodel.py` and `lambda_runtime.py`. It is read
-once, at the start. Sources: the developer guides of SageMaker, Vertex AI, Azure ML, Cloud Run, Lambda and Hugging Face
-Endpoints, KServe's ServingRuntime and MLflow's scoring server (`docs/guides/clouds.md` names what each asks).
+A contract is data, in `contracts.toml`; the little that is not is in `contract_app.py`, `multimodel.py` and
+`lambda_runtime.py`. It is read once, at the start. Sources: the developer guides of SageMaker, Vertex AI, Azure ML,
+Cloud Run, Lambda and Hugging Face Endpoints, KServe's ServingRuntime and MLflow's scoring server
+(`docs/guides/clouds.md` names what each asks).
 """
 
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -18,7 +20,6 @@ from argosy.spec.package import MODEL_FOLDER
 
 ANY = "0.0.0.0"
 """Whoever runs the container decides who reaches it."""
-_MB = 1024 * 1024
 
 
 class Variable(NamedTuple):
@@ -47,86 +48,13 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
     grpc_port: int | None = None
     paths: dict[str, str] = {}
     variables: tuple[Variable, ...] = ()
-    echoed: bytes = b""
+    echoed: str = ""
     grouped: bool = False
     runtime: Runtime = Runtime()
 
 
-CONTRACTS: dict[str, Contract] = {
-    "vertex": Contract(
-        title="Vertex AI",
-        signs=("AIP_HTTP_PORT", "AIP_HEALTH_ROUTE", "AIP_PREDICT_ROUTE"),
-        models=("AIP_STORAGE_URI",),
-        ports=("AIP_HTTP_PORT",),
-        variables=(
-            Variable("AIP_HEALTH_ROUTE", "GET", "ready", "/v1/endpoints/{endpoint}/deployedModels/{deployed}"),
-            Variable(
-                "AIP_PREDICT_ROUTE", "POST", "invoke", "/v1/endpoints/{endpoint}/deployedModels/{deployed}:predict"
-            ),
-        ),
-        grouped=True,
-        runtime=Runtime(timeout=600.0, max_body_bytes=10 * _MB),
-    ),
-    "azureml": Contract(
-        title="Azure ML online endpoint",
-        signs=("AZUREML_MODEL_DIR",),
-        models=("AZUREML_MODEL_DIR",),
-        port=5001,
-        paths={"GET /": "alive", "POST /score": "invoke"},
-        runtime=Runtime(timeout=180.0),
-    ),
-    "lambda": Contract(
-        title="Lambda",
-        signs=("AWS_LAMBDA_RUNTIME_API",),
-        models=("LAMBDA_TASK_ROOT",),
-        host="127.0.0.1",
-        paths={"POST /": "invoke"},
-        runtime=Runtime(timeout=900.0, drain_timeout=0.5, max_body_bytes=8 * _MB),
-    ),
-    "sagemaker": Contract(
-        title="SageMaker",
-        signs=(
-            "/opt/ml/model",
-            "/opt/ml/models",
-            "SAGEMAKER_MODEL_PATH",
-            "SAGEMAKER_BIND_TO_PORT",
-            "SAGEMAKER_MULTI_MODEL",
-        ),
-        models=("SAGEMAKER_MODEL_PATH", "/opt/ml/model"),
-        ports=("SAGEMAKER_BIND_TO_PORT",),
-        paths={
-            "GET /ping": "ready",
-            "POST /invocations": "invoke",
-            "GET /execution-parameters": "execution_parameters",
-        },
-        echoed=b"x-amzn-sagemaker-custom-attributes",
-        runtime=Runtime(timeout=600.0, drain_timeout=25.0, max_body_bytes=100 * _MB),
-    ),
-    "huggingface": Contract(
-        title="Hugging Face Inference Endpoint",
-        signs=("/repository",),
-        models=("/repository",),
-        ports=("PORT",),
-        port=80,
-        paths={"GET /": "ready", "GET /health": "ready", "POST /": "invoke", "POST /predict": "invoke"},
-    ),
-    "kserve": Contract(
-        title="KServe",
-        signs=("/mnt/models",),
-        models=("/mnt/models",),
-        ports=("PORT",),
-        grpc_port=9000,
-        runtime=Runtime(drain_timeout=25.0),
-    ),
-    "cloudrun": Contract(
-        title="Cloud Run",
-        signs=("K_SERVICE",),
-        ports=("PORT",),
-        runtime=Runtime(timeout=3600.0, drain_timeout=8.0, max_body_bytes=32 * _MB),
-    ),
-    "mlflow": Contract(title="MLflow", models=("/opt/ml/model",), port=5000),
-}
-"""By name, in the order in which their signs are looked for: Knative, which KServe may use, sets Cloud Run's too."""
+CONTRACTS = msgspec.toml.decode(Path(__file__).with_suffix(".toml").read_bytes(), type=dict[str, Contract])
+"""By name, in the order in which their signs are looked for."""
 
 
 class Binding(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from argosy.protocol.rows import first_row
 from argosy.serving.dataplane import DataPlane
 from argosy.serving.exchange import Headers
 from argosy.serving.model import ServedModel
-from argosy.serving.schemas import SCHEMAS, Json, example_of, of_model
+from argosy.serving.schemas import Json, example_of, fixed, of_model
 from argosy.spec.errors import table
 
 MOST_EXAMPLE = 1000
@@ -98,7 +98,7 @@ def document(model: ServedModel | None = None, base: str = "") -> Json:
         "openapi": "3.1.0",
         "info": {"title": "Argosy replica", "version": argosy.__version__},
         "paths": paths,
-        "components": {"schemas": SCHEMAS | (of_model(model.signature) if model else {})},
+        "components": {"schemas": fixed() | (of_model(model.signature) if model else {})},
     }
     if model is not None:
         about = f"Version {model.version} of a model, executed by {model.platform.removeprefix('argosy_')}."

@@ -2,121 +2,27 @@
 
 import math
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from argosy.protocol.openai import MOST_TEXTS
 from argosy.protocol.rows import is_label, record
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import NUMPY, Tensor
 
 Json = dict[str, Any]
-_SCALAR = {"oneOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}]}
-_PARAMETERS = {"type": "object", "additionalProperties": _SCALAR}
-_SHAPE = {"type": "array", "items": {"type": "integer"}}
 
 
-def _object(required: list[str], **properties: Any) -> Json:
-    return {"type": "object", "required": required, "properties": properties}
+@cache
+def fixed() -> Json:
+    """The schemas of `schemas.yaml`, which are the same for every model."""
+    import yaml
 
-
-_TEXT = {"type": "string"}
-_FLAG = {"type": "boolean"}
-_LIST: Json = {"type": "array", "items": {}}
-_TENSOR = _object(
-    ["name", "shape", "datatype"], name=_TEXT, shape=_SHAPE, datatype=_TEXT, parameters=_PARAMETERS, data=_LIST
-)
-_METADATA = _object(["name", "datatype", "shape"], name=_TEXT, datatype=_TEXT, shape=_SHAPE)
-
-SCHEMAS: Json = {
-    "Error": _object(["error"], error=_TEXT),
-    "Live": _object(["live"], live=_FLAG),
-    "Ready": _object(["ready"], live=_FLAG, ready=_FLAG, name=_TEXT),
-    "Server": _object(["name", "version", "extensions"], name=_TEXT, version=_TEXT, extensions=_LIST),
-    "Model": _object(
-        ["name", "platform", "inputs", "outputs"],
-        name=_TEXT,
-        platform=_TEXT,
-        versions={"type": "array", "items": _TEXT},
-        inputs={"type": "array", "items": _METADATA},
-        outputs={"type": "array", "items": _METADATA},
-    ),
-    "InferRequest": _object(
-        ["inputs"],
-        id={"type": ["string", "null"]},
-        model_name=_TEXT,
-        model_version=_TEXT,
-        parameters=_PARAMETERS,
-        inputs={"type": "array", "minItems": 1, "items": _TENSOR},
-        outputs={"type": "array", "items": _object(["name"], name=_TEXT, parameters=_PARAMETERS)},
-    ),
-    "InferResponse": _object(
-        ["model_name", "outputs"],
-        model_name=_TEXT,
-        model_version=_TEXT,
-        id=_TEXT,
-        parameters=_PARAMETERS,
-        outputs={"type": "array", "items": _TENSOR},
-    ),
-    "Config": _object(["name"], name=_TEXT),
-    "Statistics": _object(["model_stats"], model_stats=_LIST),
-    "Index": {"type": "array", "items": _object(["name", "state"], name=_TEXT, state=_TEXT)},
-    "EmbeddingsRequest": _object(
-        ["input"],
-        input={"anyOf": [_TEXT, {"type": "array", "minItems": 1, "maxItems": MOST_TEXTS, "items": _TEXT}]},
-        model=_TEXT,
-        encoding_format={"enum": ["float", "base64"]},
-        dimensions={"type": "integer"},
-        truncate=_FLAG,
-    ),
-    "Embeddings": _object(["object", "data", "model", "usage"], data=_LIST, model=_TEXT, usage={"type": "object"}),
-    "RerankRequest": _object(
-        ["query", "documents"],
-        query=_TEXT,
-        documents={"type": "array", "minItems": 1, "maxItems": MOST_TEXTS, "items": _TEXT},
-        model=_TEXT,
-        top_n={"type": "integer", "minimum": 1},
-        return_documents=_FLAG,
-        truncate=_FLAG,
-    ),
-    "Ranking": _object(["results", "model", "usage"], results=_LIST, model=_TEXT, usage={"type": "object"}),
-    "Empty": {"type": "object"},
-    "Names": _object(["models"], models={"type": "array", "items": _TEXT}),
-    "Row": {"type": "object", "minProperties": 1},
-    "Values": {"type": "array"},
-    "Predictions": _object(["predictions"], predictions={}),
-}
-
-
-def _ref(name: str) -> Json:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _list(items: Json) -> Json:
-    return {"type": "array", "minItems": 1, "items": items}
-
-
-_ROWS = {"anyOf": [_list(_ref("Row")), _list(_ref("Values"))]}
-_SPLIT = {
-    **_object(["columns", "data"], columns=_list({"type": ["string", "integer"]}), index=_LIST, data=_list(_LIST)),
-    "additionalProperties": False,
-}
-_BY_KEY = {
-    "instances": _ROWS,
-    "inputs": {"anyOf": [*_ROWS["anyOf"], {"type": "object"}]},
-    "dataframe_split": _SPLIT,
-    "dataframe_records": _list(_ref("Row")),
-}
-
-
-def _keyed(*keys: str) -> list[Json]:
-    return [{**_object([key], **{key: _BY_KEY[key]}), "additionalProperties": False} for key in keys]
-
-
-SCHEMAS["PredictRequest"] = {"oneOf": _keyed("instances", "inputs")}
-SCHEMAS["Invocation"] = {"anyOf": [*_keyed(*_BY_KEY), *_ROWS["anyOf"], _ref("Row")]}
+    found = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_bytes())
+    return {name: schema for name, schema in found.items() if not name.startswith("_")}
 
 
 def of_model(signature: Signature) -> Json:
@@ -139,6 +45,10 @@ def of_model(signature: Signature) -> Json:
         "Values": values,
         "Predictions": _object(["predictions"], predictions=predictions),
     }
+
+
+def _object(required: list[str], **properties: Any) -> Json:
+    return {"type": "object", "required": required, "properties": properties}
 
 
 def _predicted(signature: Signature) -> Json:
