@@ -7,6 +7,8 @@ nothing but the machine can call, so that no part is left in a model to be calle
 
 import importlib
 import re
+import tomllib
+from pathlib import Path
 from typing import Any
 
 from argosy.spec.errors import MissingExtra
@@ -29,97 +31,21 @@ BUILTINS = frozenset(
     }
 )
 
-VALUES: frozenset[Name] = frozenset(
-    {
-        ("numpy", "mean"),
-        ("numpy", "median"),
-        ("scipy._lib.array_api_compat.numpy._aliases", "asarray"),
-        ("sklearn.cluster._kmeans", "_kmeans_single_lloyd"),
-        ("sklearn.cluster._kmeans", "_kmeans_single_elkan"),
-        ("sklearn.preprocessing._function_transformer", "_identity"),
-    }
-)
-"""Functions that estimators keep by name: numbers in, numbers out, whatever the arguments."""
+_TABLE = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
+
+
+def listed(section: str) -> frozenset[Name]:
+    """The names of a section of `allow.toml`, which says what they are."""
+    return frozenset((module, name) for module, names in _TABLE[section].items() for name in names)
+
+
+VALUES, PARTS, BASES = listed("values"), listed("functions") | listed("classes"), listed("bases")
 
 _NUMERIC = re.compile(
     r"sklearn\.metrics\._(classification|regression|ranking|scorer)\.\w+_(score|error|loss)"
     r"|sklearn\.feature_selection\._\w+\.(f_classif|f_regression|r_regression|chi2|f_oneway|mutual_info_\w+)"
 )
-"""The same, for scorers and feature selectors."""
-
-FUNCTIONS: frozenset[Name] = frozenset(
-    {
-        ("_codecs", "encode"),
-        ("copyreg", "_reconstructor"),
-        ("numpy._core.multiarray", "_reconstruct"),
-        ("numpy._core.multiarray", "scalar"),
-        ("numpy._core.numeric", "_frombuffer"),
-        ("numpy.ma.core", "_mareconstruct"),
-        ("numpy.random._pickle", "__bit_generator_ctor"),
-        ("numpy.random._pickle", "__generator_ctor"),
-        ("numpy.random._pickle", "__randomstate_ctor"),
-        ("numpy.random.bit_generator", "__pyx_unpickle_SeedSequence"),
-        ("sklearn.metrics._dist_metrics", "newObj"),
-        ("sklearn.neighbors._ball_tree", "newObj"),
-        ("sklearn.neighbors._kd_tree", "newObj"),
-    }
-)
-"""Functions that rebuild an object from data. `engines.calls` says for each with which arguments."""
-
-CLASSES: frozenset[Name] = frozenset(
-    {
-        ("collections", "OrderedDict"),
-        ("collections", "defaultdict"),
-        *(("datetime", name) for name in ("date", "datetime", "time", "timedelta")),
-        *(("numpy", name) for name in ("dtype", "ndarray", "memmap")),
-        ("numpy.ma", "MaskedArray"),
-        ("numpy.ma.core", "MaskedArray"),
-        *(("numpy.random._" + name.lower(), name) for name in ("MT19937", "PCG64", "Philox", "SFC64")),
-        ("numpy.random._pcg64", "PCG64DXSM"),
-        ("numpy.random.bit_generator", "SeedSequence"),
-        ("scipy.interpolate._bsplines", "BSpline"),
-        ("scipy.sparse._csc", "csc_array"),
-        ("scipy.sparse._csc", "csc_matrix"),
-        ("scipy.sparse._csr", "csr_array"),
-        ("scipy.sparse._csr", "csr_matrix"),
-        ("joblib.numpy_pickle", "NumpyArrayWrapper"),
-        ("lightgbm.basic", "Booster"),
-        ("xgboost.core", "Booster"),
-        ("sklearn.calibration", "_CalibratedClassifier"),
-        ("sklearn.cluster._birch", "_CFNode"),
-        ("sklearn.cluster._birch", "_CFSubcluster"),
-        ("sklearn.cluster._bisect_k_means", "_BisectingTree"),
-        ("sklearn.compose._column_transformer", "make_column_selector"),
-        ("sklearn.ensemble._hist_gradient_boosting.predictor", "TreePredictor"),
-        ("sklearn._loss.link", "Interval"),
-        ("sklearn.tree._tree", "Tree"),
-        ("sklearn.utils._bunch", "Bunch"),
-        ("sklearn.utils._metadata_requests", "MetadataRequest"),
-        ("sklearn.utils._metadata_requests", "MethodMetadataRequest"),
-    }
-)
-"""Classes of objects that fitted estimators hold."""
-
-BASES: tuple[Name, ...] = (
-    ("sklearn.base", "BaseEstimator"),
-    ("sklearn._loss._loss", "CyLossFunction"),
-    ("sklearn._loss._loss", "CyHalfMultinomialLoss"),
-    ("sklearn._loss.link", "BaseLink"),
-    ("sklearn._loss.loss", "BaseLoss"),
-    ("sklearn.gaussian_process.kernels", "Kernel"),
-    ("sklearn.metrics._dist_metrics", "DistanceMetric"),
-    ("sklearn.metrics._scorer", "_BaseScorer"),
-    ("sklearn.metrics._scorer", "_PassthroughScorer"),
-    ("sklearn.model_selection._split", "BaseCrossValidator"),
-    ("sklearn.model_selection._split", "BaseShuffleSplit"),
-    ("sklearn.model_selection._split", "_RepeatedSplits"),
-    ("sklearn.neighbors._kd_tree", "BinaryTree64"),
-    ("sklearn.neighbors._kd_tree", "BinaryTree32"),
-    ("sklearn.neighbors._ball_tree", "BinaryTree64"),
-    ("sklearn.neighbors._ball_tree", "BinaryTree32"),
-    ("sklearn.neural_network._stochastic_optimizers", "BaseOptimizer"),
-)
-"""Classes of scikit-learn, XGBoost and LightGBM derived from one of these are parts, too, where they are defined."""
+"""Values, too: scorers, and what selects features."""
 
 _SEARCHED = re.compile(r"numpy(\._core\.\w+)?|scipy\.special(\._\w+)?|(lightgbm|xgboost)\.sklearn|sklearn\.[\w.]+")
 """Modules that may be imported to find out whether a name of theirs is a value or a part."""
@@ -159,7 +85,7 @@ def resolve(module: str, name: str) -> Any:
     root = module.partition(".")[0]
     if (module == "builtins" and name in BUILTINS) or key in VALUES:
         return _existing(key, said)
-    if key in FUNCTIONS or key in CLASSES:
+    if key in PARTS:
         return Part(key, _existing(key, said))
     if not _SEARCHED.fullmatch(module) or EXCLUDED.search(module):
         raise Refused(said)

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from argosy.engines.allow import Name, Part, Refused, exact
+from argosy.engines.allow import Name, Part, Refused, exact, listed
 
 Call = Callable[[Any, tuple[Any, ...]], Any]
 """Target, arguments → what the call gives."""
@@ -264,21 +264,7 @@ _BUILTINS: dict[type, Call] = {
     complex: _typed(float, float),
 }
 
-BUILT: frozenset[Name] = frozenset(
-    {
-        ("copyreg", "_reconstructor"),
-        ("numpy", "dtype"),
-        ("numpy._core.multiarray", "_reconstruct"),
-        ("numpy.ma.core", "_mareconstruct"),
-        ("numpy.random._pickle", "__bit_generator_ctor"),
-        ("numpy.random._pickle", "__randomstate_ctor"),
-        ("numpy.random.bit_generator", "__pyx_unpickle_SeedSequence"),
-        ("sklearn.metrics._dist_metrics", "newObj"),
-        ("sklearn.neighbors._ball_tree", "newObj"),
-        ("sklearn.neighbors._kd_tree", "newObj"),
-        ("sklearn.tree._tree", "Tree"),
-    }
-)
+BUILT = listed("built")
 """Calls whose result is given its state afterwards. That of any other call is whole, and its memory may be shared."""
 
 _NOT_EMPTY: tuple[type, ...] = (

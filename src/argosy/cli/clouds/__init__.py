@@ -1,10 +1,11 @@
 """`argosy export sagemaker`, `vertex`, `azureml`, `cloudrun` and `kserve`: the files beside this one, filled in."""
 
 import re
+import tomllib
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 
@@ -15,46 +16,6 @@ from argosy.spec.errors import InvalidArgument
 
 PLAIN = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./:@+=-]*")
 """What may stand in a command without quotes."""
-
-
-class Option(NamedTuple):
-    """An option of one place; without a default it is required, unless that is None."""
-
-    name: str
-    help: str
-    default: str | None = ""
-
-
-REGION = "The region."
-PLACES: dict[str, tuple[str, tuple[Option, ...]]] = {
-    "sagemaker": (
-        "SageMaker",
-        (
-            Option("role", "The ARN of the role that the model runs under."),
-            Option("region", REGION, "us-east-1"),
-            Option("machine", "The type of an instance.", "ml.m5.large"),
-            Option("bucket", "s3://BUCKET/PREFIX: write a batch transform job, of the files below input, too.", None),
-        ),
-    ),
-    "vertex": (
-        "Vertex AI",
-        (
-            Option("project", "The project."),
-            Option("region", REGION, "us-central1"),
-            Option("machine", "The type of a machine.", "n1-standard-2"),
-        ),
-    ),
-    "azureml": ("Azure Machine Learning", (Option("machine", "The type of an instance.", "Standard_DS3_v2"),)),
-    "cloudrun": ("Cloud Run", (Option("project", "The project."), Option("region", REGION, "us-central1"))),
-    "kserve": (
-        "KServe",
-        (
-            Option("namespace", "The namespace.", "default"),
-            Option("storage", "The storageUri of the model, if it is not in the image.", None),
-        ),
-    ),
-}
-"""Place → its name, and the options it has beside those of all."""
 
 
 def files(place: str, facts: dict[str, Any]) -> dict[str, bytes]:
@@ -112,11 +73,12 @@ def _export(
     emit(shown, as_json, lambda: click.echo("\n".join(shown)))
 
 
-def _command(place: str, title: str, options: tuple[Option, ...]) -> click.Command:
+def _command(place: str, title: str, options: dict[str, dict[str, Any]]) -> click.Command:
     def run(ref: str, output: Path, image: str, name: str | None, as_json: bool, **more: Any) -> None:
         _export(place, ref, output, image, name, as_json, more)
 
-    example = " ".join(f"--{one.name} {one.name.upper()}" for one in options if one.default == "")
+    needed = {name for name, one in options.items() if "default" not in one and not one.get("optional")}
+    example = " ".join(f"--{name} {name.upper()}" for name in options if name in needed)
     run.__doc__ = f"""Write what deploys a version to {title}: files, and commands.sh, which a user reads and runs.
 
     FILE_OR_REF is what is in the image, as `argosy image build` made it. Files hold no secret, and are the same for the
@@ -133,13 +95,9 @@ def _command(place: str, title: str, options: tuple[Option, ...]) -> click.Comma
         click.option("--name", help="The name there; by default the model's."),
         *(
             click.option(
-                f"--{one.name}",
-                help=one.help,
-                required=one.default == "",
-                default=one.default or None,
-                show_default=True,
+                f"--{name}", help=one["help"], required=name in needed, default=one.get("default"), show_default=True
             )
-            for one in options
+            for name, one in options.items()
         ),
         json_option,
     ]
@@ -148,4 +106,5 @@ def _command(place: str, title: str, options: tuple[Option, ...]) -> click.Comma
     return click.command(place, cls=Command)(run)
 
 
-COMMANDS = [_command(place, title, options) for place, (title, options) in PLACES.items()]
+PLACES = tomllib.loads(resources.files(__name__).joinpath("places.toml").read_text("utf-8"))
+COMMANDS = [_command(place, one["title"], one["options"]) for place, one in PLACES.items()]
