@@ -138,7 +138,6 @@ class Incidents:
             return free[:AT_ONCE]
 
     async def _send(self, one: Notification) -> None:
-        """One try."""
         try:
             await send(self.sinks[one.sink], one.notice, self._environ)
         except (Unavailable, InvalidArgument) as error:

@@ -180,7 +180,6 @@ def check_host(request: Request, any_host: bool) -> None:
 
 
 def as_json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """An answer."""
     return Response(msgspec.json.encode(value), status, headers, "application/json")
 
 

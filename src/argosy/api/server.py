@@ -72,7 +72,6 @@ class Protocol(H11Protocol):
         self._owed = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        """Begin."""
         super().connection_made(transport)
         self._owner.transport = transport
 
@@ -169,7 +168,6 @@ class Connection:
         return ConnectionState(self.peer, phase, self.protocol.since(phase))
 
     def end(self) -> None:
-        """End it now."""
         if self.transport is not None:
             self.transport.abort()
         elif self._joining is not None:
@@ -179,7 +177,6 @@ class Connection:
         self.leave()
 
     def leave(self) -> None:
-        """It is over."""
         self._server.connections.pop(self, None)
         self.protocol = self.transport = None
 

@@ -10,10 +10,7 @@ from typing import Any
 
 
 class _CallableModule(ModuleType):
-    """This module."""
-
     def __call__(self, *arguments: Any, **settings: Any) -> Any:
-        """See `argosy.client.batch.batch`."""
         return importlib.import_module("argosy.client.batch").batch(*arguments, **settings)
 
 

@@ -31,7 +31,6 @@ class Mailbox:
         self._messages: list[Message] = []
 
     def add(self, *messages: Message) -> None:
-        """Add to them."""
         self._messages += messages
 
     def take(self) -> list[Message]:

@@ -51,11 +51,9 @@ class RequestMapping(Mapping):
         return {"request": found}
 
     def unused(self, schema: Any) -> list[str]:
-        """See `Mapping`."""
         return [] if ROW in self.reads.names else super().unused(schema)
 
     def check(self, schema: Any, url: str) -> None:
-        """See `Mapping`."""
         whole = ROW in self.reads.names
         super().check(schema.append(self.reads.field(ROW)) if whole else schema, url)
 

@@ -71,7 +71,6 @@ class Client(_Base):
     models = _sync(Session.models)
 
     def close(self) -> None:
-        """Close the connections."""
         self._http.close()
 
     def __enter__(self) -> Self:
@@ -115,7 +114,6 @@ class AsyncClient(_Base):
     models = _async(Session.models)
 
     async def close(self) -> None:
-        """Close the connections."""
         await self._http.aclose()
 
     async def __aenter__(self) -> Self:

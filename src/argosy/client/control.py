@@ -87,7 +87,6 @@ class ControlClient:
         return self._send("POST", _url(path, query), body)
 
     def delete(self, path: str, **query: Any) -> Any:
-        """DELETE."""
         return self._send("DELETE", _url(path, query))
 
     def stream(self, path: str, **query: Any) -> Generator[str]:
@@ -101,7 +100,6 @@ class ControlClient:
                 yield decoder.decode(chunk)
 
     def endpoints(self) -> list[dict[str, Any]]:
-        """Every endpoint."""
         return cast("list[dict[str, Any]]", self.get("/v1/endpoints"))
 
     def endpoint(self, name: str) -> dict[str, Any]:
@@ -109,7 +107,6 @@ class ControlClient:
         return cast("dict[str, Any]", self.get(f"/v1/endpoints/{quote(name, safe='')}"))
 
     def replicas(self) -> list[dict[str, Any]]:
-        """Every replica."""
         return cast("list[dict[str, Any]]", self.get("/v1/replicas"))
 
     def _send(self, method: str, target: str, body: Any = None) -> Any:

@@ -78,7 +78,6 @@ class Serving(contextlib.ExitStack):
         self._api = os.environ.get(RUNTIME_API, "") if binding and binding.name == "lambda" else ""
 
     def __enter__(self) -> Self:
-        """Begin."""
         super().__enter__()
         return self
 

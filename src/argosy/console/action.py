@@ -1,5 +1,7 @@
 """What can be done from the console. Each is confirmed on a form of its own, and the ledger records it as `console`."""
 
+from typing import NamedTuple
+
 import msgspec
 from starlette.responses import Response
 
@@ -18,7 +20,7 @@ ACTOR = "console"
 HOURS = {"1": "an hour", "4": "4 hours", "24": "a day", "168": "a week", "0": "no longer"}
 
 
-class Action(msgspec.Struct, frozen=True, kw_only=True):
+class Action(NamedTuple):
     """An action as its form words it; `danger` where it takes something away from users."""
 
     title: str
@@ -27,39 +29,18 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     danger: bool = False
 
 
+_ALL = "It gets all traffic as soon as it is ready, whatever the guard says."
+_BACK = "The revision before the last rollout is declared again and takes the traffic by the endpoint's strategy."
 ACTIONS = {
-    "promote": Action(
-        title="Promote the candidate",
-        text="It gets all traffic as soon as it is ready, whatever the guard says.",
-        button="Promote",
-    ),
+    "promote": Action("Promote the candidate", _ALL, "Promote"),
     "abort": Action(
-        title="Abort the rollout",
-        text="The stable revision gets all traffic back at once.",
-        button="Abort the rollout",
-        danger=True,
+        "Abort the rollout", "The stable revision gets all traffic back at once.", "Abort the rollout", danger=True
     ),
-    "pause": Action(
-        title="Pause the rollout",
-        text="It stays at this step. Evidence of harm still rolls it back.",
-        button="Pause",
-    ),
-    "resume": Action(title="Go on with the rollout", text="It goes on from the step at which it is.", button="Resume"),
-    "undo": Action(
-        title="Roll back",
-        text="The revision before the last rollout is declared again and takes the traffic by the endpoint's strategy.",
-        button="Roll back",
-        danger=True,
-    ),
-    "scale": Action(title="Scale", text="Only the number of replicas changes; the revision stays.", button="Scale"),
+    "pause": Action("Pause the rollout", "It stays at this step. Evidence of harm still rolls it back.", "Pause"),
+    "resume": Action("Go on with the rollout", "It goes on from the step at which it is.", "Resume"),
+    "undo": Action("Roll back", _BACK, "Roll back", danger=True),
+    "scale": Action("Scale", "Only the number of replicas changes; the revision stays.", "Scale"),
 }
-MUTE = Action(title="Mute an alert", text="It goes on, but no sink is told of it until then.", button="Mute")
-CANCEL = Action(
-    title="Cancel the job",
-    text="What runs commits what it has and ends; its schedule is over. What was written stays, and can be resumed.",
-    button="Cancel the job",
-    danger=True,
-)
 
 
 def _reason(ask: PageRequest) -> str:
@@ -133,7 +114,7 @@ def _count(ask: PageRequest, field: str) -> int:
 async def confirm_mute(console: Console, ask: PageRequest) -> Response:
     """The form that asks for how long."""
     one = await overview.find_alert(console, ask.query.get("id", ""))
-    return console.render(ask, "mute.html", one=one, action=MUTE, hours=HOURS)
+    return console.render(ask, "mute.html", one=one, hours=HOURS)
 
 
 async def mute(console: Console, ask: PageRequest) -> Response:
@@ -147,9 +128,8 @@ async def mute(console: Console, ask: PageRequest) -> Response:
 
 
 async def confirm_cancel(console: Console, ask: PageRequest) -> Response:
-    """The form that asks."""
     found = await jobs_api.one(console.services, ask.path["name"])
-    return console.render(ask, "canceljob.html", one=found, action=CANCEL)
+    return console.render(ask, "canceljob.html", one=found)
 
 
 async def cancel(console: Console, ask: PageRequest) -> Response:

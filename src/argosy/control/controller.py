@@ -129,7 +129,6 @@ class Controller:
                     await self._wake.wait()
 
     async def step(self) -> None:
-        """One pass."""
         self._begun += 1
         error = await self._read()
         there = await self.target.revisions()

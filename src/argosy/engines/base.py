@@ -76,7 +76,6 @@ class Loose(Engine):
         """Arrays by input name → arrays by output name."""
 
     def predict(self, inputs: Mapping[str, Array]) -> list[Array]:
-        """See `Engine.predict`."""
         rows = rows_of(inputs) if self.signature.batched else None
         found = self.run(inputs)
         return [conform(spec, found.get(spec.name), rows) for spec in self.signature.outputs]

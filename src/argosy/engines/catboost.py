@@ -42,7 +42,6 @@ class CatboostEngine(Loose):
         self._threads = threads
 
     def run(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
-        """See `Loose.run`."""
         specs = self.signature.inputs
         if not rows_of(inputs):  # CatBoost refuses to answer for none
             outputs = self.signature.outputs

@@ -70,7 +70,6 @@ class EncoderEngine(Engine):
         self._most = int(settings["max_tokens"])
 
     def predict(self, inputs: Mapping[str, Array]) -> list[Array]:
-        """See `Engine.predict`."""
         encoded = self._encode(inputs)
         lengths = np.array([len(each) for each in encoded], np.int64)
         found = np.empty((len(encoded), *self.signature.outputs[0].shape[1:]), np.float32)
@@ -79,7 +78,6 @@ class EncoderEngine(Engine):
         return [found]
 
     def more(self, inputs: Mapping[str, Array], names: Sequence[str]) -> list[Array]:
-        """See `Engine.more`."""
         encoded = self._encode(inputs)
         tokens = np.array([len(each) for each in encoded], np.int32)
         known = {"tokens": tokens, "truncated": np.array([bool(each.overflowing) for each in encoded], bool)}
@@ -93,7 +91,6 @@ class EncoderEngine(Engine):
 
     @property
     def examples(self) -> Mapping[str, Array]:
-        """See `Engine.examples`."""
         texts = np.array([text.encode() for text in EXAMPLES], object)
         return {name: np.roll(texts, place) for place, name in enumerate(self._inputs)}
 

@@ -36,7 +36,6 @@ class LightgbmEngine(Loose):
         self._threads = threads
 
     def run(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
-        """See `Loose.run`."""
         rows = self._coder.matrix(inputs) if self._coder else inputs[self._input]
         shape = (len(rows), *self._output.shape[1:])
         if not len(rows):  # LightGBM refuses to answer for none

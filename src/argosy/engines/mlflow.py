@@ -34,7 +34,6 @@ class MlflowEngine(Loose):
         self._about = about
 
     def run(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
-        """See `Loose.run`."""
         try:
             found: Any = self._model.predict(self._rows(inputs))
         except InvalidArgument:

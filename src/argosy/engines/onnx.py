@@ -68,7 +68,6 @@ class OnnxEngine(Engine):
         self._run: Any = _runner(session, signature) if "BF16" in kinds else session._sess.run
 
     def predict(self, inputs: Mapping[str, Array]) -> list[Array]:
-        """See `Engine.predict`."""
         if len(inputs) != self._count:  # a kernel, not the session, would notice one that is missing
             raise InvalidArgument(f"the model takes {self._count} inputs; {len(inputs)} were given")
         feeds = cast("dict[str, Array]", inputs if self._plain and inputs.__class__ is dict else dict(inputs))

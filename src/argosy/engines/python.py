@@ -74,7 +74,6 @@ class PythonEngine(Engine):
         self._form = form_of(model.predict)
 
     def predict(self, inputs: Mapping[str, Array]) -> list[Array]:
-        """See `Engine.predict`."""
         rows = rows_of(inputs) if self.signature.batched else None
         found = self._call(inputs)
         if unknown := [name for name in found if all(spec.name != name for spec in self.signature.outputs)]:

@@ -21,11 +21,9 @@ class Renamed(Engine):
         self._names = {spec.name: spec.source or spec.name for spec in signature.inputs}
 
     def predict(self, inputs: Mapping[str, Array]) -> list[Array]:
-        """See `Engine.predict`."""
         return self._engine.predict({self._names[name]: array for name, array in inputs.items()})
 
     def more(self, inputs: Mapping[str, Array], names: Sequence[str]) -> list[Array]:
-        """See `Engine.more`."""
         return self._engine.more({self._names[name]: array for name, array in inputs.items()}, names)
 
     def close(self) -> None:

@@ -36,7 +36,6 @@ class SklearnEngine(Loose):
         self.use(signature)
 
     def use(self, signature: Signature) -> None:
-        """See `Engine.use`."""
         super().use(signature)
         wanted = {spec.name for spec in signature.outputs}
         self._scores = hasattr(self._estimator, "predict_proba") and (not wanted or "probabilities" in wanted)
@@ -48,7 +47,6 @@ class SklearnEngine(Loose):
         self._coder = Coder(signature.inputs, known, "FP64", strict=strict) if known and not single else None
 
     def run(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
-        """See `Loose.run`."""
         rows = self._rows(inputs)
         found = self._answers(self._method, CALLS[self._method], rows)
         if self._scores and self._method == "label":
@@ -57,7 +55,6 @@ class SklearnEngine(Loose):
         return found
 
     def more(self, inputs: Mapping[str, Array], names: Sequence[str]) -> list[Array]:
-        """See `Engine.more`."""
         rows, found = self._rows(inputs), dict[str, Array]()
         for output in dict.fromkeys(_PLACE.sub("", name) for name in names):
             found |= self._answers(output, FURTHER[output], rows)

@@ -35,7 +35,6 @@ class TorchEngine(Loose):
         self.signature = signature
 
     def run(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
-        """See `Loose.run`."""
         torch = _torch("a PyTorch program")
         pytree = torch.utils._pytree
         given = [_tensor(torch, inputs[name], name in self._halves) for name in self._order]

@@ -103,7 +103,6 @@ class Hashing(io.RawIOBase):
         self.sink, self.size, self.hasher = sink, 0, hashlib.sha256()
 
     def writable(self) -> bool:
-        """It is."""
         return True
 
     def write(self, data: Any, /) -> int:

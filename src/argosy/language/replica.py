@@ -56,11 +56,9 @@ class LanguagePlane(DataPlane):
         self._busy, self._read = 0.0, time.monotonic()
 
     def live(self) -> bool:
-        """See `DataPlane`."""
         return not self.dead
 
     def ready(self) -> bool:
-        """See `DataPlane`."""
         return self.loaded and not self.draining and not self.dead
 
     def get(self, name: str, version: str = "") -> ServedModel:
@@ -75,7 +73,6 @@ class LanguagePlane(DataPlane):
             raise Unavailable(f"model '{name}' is loading", retry_after=1)
 
     def ask(self, operation: str, name: str = "", version: str = "", only_ready: bool = False) -> dict[str, Any]:
-        """See `DataPlane`."""
         model = self._config.model
         if operation in ("model", "model_ready", "config") or name:
             self._check(name, version)
@@ -117,7 +114,6 @@ class LanguageApp(HttpApp):
         self._of = plane
 
     def handle(self, exchange: Exchange) -> None:
-        """See `HttpApp`."""
         if exchange.path == "/metrics":
             told = metrics.render(self._of).decode()
             for name, kind, text, field in METRICS:

@@ -179,11 +179,9 @@ class ModelProcess(Engine):
         return psutil.Process(self._process.pid).memory_info().rss
 
     def predict(self, inputs: Mapping[str, Array]) -> list[Array]:
-        """See `Engine.predict`."""
         return self._answered(inputs, ())
 
     def more(self, inputs: Mapping[str, Array], names: Sequence[str]) -> list[Array]:
-        """See `Engine.more`."""
         return self._answered(inputs, tuple(names))
 
     def _answered(self, inputs: Mapping[str, Array], more: tuple[str, ...]) -> list[Array]:

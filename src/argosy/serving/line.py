@@ -100,22 +100,18 @@ class SocketLine:
         self._read(data)
 
     def send(self, buffers: Buffers) -> int:
-        """See `Line`."""
         return self._socket.sendmsg(list(islice(buffers, _IOV)))
 
     def wait(self, wanted: bool) -> None:
-        """See `Line`."""
         if wanted:
             self._loop.add_writer(self._socket, self._write)
         else:
             self._loop.remove_writer(self._socket)
 
     def last(self) -> None:
-        """See `Line`."""
         self._socket.settimeout(CLOSE_SECONDS)
 
     def close(self) -> None:
-        """See `Line`."""
         self._loop.remove_writer(self._socket)
         self._loop.remove_reader(self._socket)
         self._socket.close()
@@ -158,7 +154,6 @@ class UpgradedLine(asyncio.Protocol):
         transport.resume_reading()
 
     def send(self, buffers: Buffers) -> int:
-        """See `Line`."""
         if self._transport.is_closing():
             raise ConnectionResetError
         if self._full and not self._last:
@@ -168,11 +163,9 @@ class UpgradedLine(asyncio.Protocol):
         return len(data)
 
     def wait(self, wanted: bool) -> None:
-        """See `Line`."""
         self._wanted = wanted
 
     def last(self) -> None:
-        """See `Line`."""
         self._last = True
 
     def close(self) -> None:

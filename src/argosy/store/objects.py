@@ -163,9 +163,7 @@ class ObjectFile(io.RawIOBase):
         return self._position
 
     def readable(self) -> bool:
-        """True."""
         return True
 
     def seekable(self) -> bool:
-        """True."""
         return True

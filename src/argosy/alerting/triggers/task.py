@@ -212,7 +212,6 @@ class Triggers:
         return after
 
     async def _post(self, run: Run, hook: Webhook) -> Run:
-        """One try."""
         body, now = run.document.encode(), self._clock()
         tried = msgspec.structs.replace(run, tries=run.tries + 1)
         try:

@@ -32,7 +32,6 @@ class Output(io.RawIOBase):
         self._digest = hashlib.sha256()
 
     def write(self, data: Any) -> int:
-        """Write all of it."""
         view = memoryview(data)
         self._digest.update(view)
         self.size += view.nbytes
@@ -46,7 +45,6 @@ class Output(io.RawIOBase):
         return self.size
 
     def writable(self) -> bool:
-        """True."""
         return True
 
     def end(self, *, durably: bool) -> None:

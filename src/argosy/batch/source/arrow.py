@@ -16,7 +16,6 @@ _WHOLE = -1
 
 
 def schema(file: File) -> Any:
-    """See `Source`."""
     with _opened(file) as reader, reading(file.url, "Arrow IPC"):
         return checked(reader.schema, file.url)
 

@@ -44,7 +44,6 @@ def plan(file: File, rows: int) -> list[Fragment]:
 
 
 def read(fragment: Fragment, skip: int, batch_rows: int, schema: Any) -> Iterator[Any]:
-    """See `Source`."""
     delimiter, names, how = _delimiter(fragment.file), _header(fragment.file), reading_of(schema)
     if absent := next((name for name in schema.names if name not in names), None):
         raise InvalidArgument(f"{fragment.file.url} lacks the column '{absent}'")

@@ -36,7 +36,6 @@ def plan(file: File, rows: int) -> list[Fragment]:
 
 
 def read(fragment: Fragment, skip: int, batch_rows: int, schema: Any) -> Iterator[Any]:
-    """See `Source`."""
     parse = partial(_parsed, schema=schema, decoder=_decoder(schema))
     return text.rows_of(fragment, lines, skip, 0, batch_rows, parse)
 

@@ -41,7 +41,6 @@ class _Array(NamedTuple):
 
 
 def schema(file: File) -> Any:
-    """See `Source`."""
     pa = arrow()
     with Place(file.url).open() as handle:
         arrays = _arrays(file, handle)

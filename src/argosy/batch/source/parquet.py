@@ -18,7 +18,6 @@ _REMOTE_BUFFER = 8 * 1024 * 1024
 
 
 def schema(file: File) -> Any:
-    """See `Source`."""
     with _opened(file) as parquet:
         return checked(parquet.schema_arrow, file.url)
 
@@ -57,7 +56,6 @@ def pieces(sizes: list[int], rows: int) -> list[tuple[int, int]]:
 
 
 def read(fragment: Fragment, skip: int, batch_rows: int, schema: Any) -> Iterator[Any]:
-    """See `Source`."""
     check_content(fragment, _footer(fragment.file))
     start, end = fragment.position
     with _opened(fragment.file) as parquet, reading(fragment.file.url, "Parquet"):

@@ -36,15 +36,12 @@ class LlamaCpp(LanguageEngine):
     kv_types = ("f16", "q8_0", "q4_0")
 
     def installed(self) -> bool:
-        """See `LanguageEngine`."""
         return find_spec("xllamacpp") is not None
 
     def command(self, setup: Setup) -> tuple[list[str], dict[str, str]]:
-        """See `LanguageEngine`."""
         return [*launch.python(MAIN), msgspec.json.encode(setup).decode()], setup.variables
 
     def child(self, setup: Setup, folder: Path, policy: Policy) -> Child:
-        """See `LanguageEngine`."""
         arguments, more = self.command(setup)
         return launch.model(MAIN, arguments[-1], folder=folder, policy=policy, more=more)
 

@@ -48,7 +48,6 @@ class LanguageRows(Engine):
         self._kept: dict[bytes, deque[Body]] = {}
 
     def predict(self, inputs: Mapping[str, Array]) -> list[Array]:
-        """See `Engine.predict`."""
         asked: list[bytes] = inputs["request"].tolist()
         found = list(self._pool.map(self._ask, asked))
         refused = [each for each in found if isinstance(each, ArgosyError)]

@@ -30,11 +30,9 @@ class Vllm(LanguageEngine):
     own_user = False  # another program has no right left to read packages in the home of a user
 
     def installed(self) -> bool:
-        """See `LanguageEngine`."""
         return bool(os.environ.get(PYTHON)) or find_spec("vllm") is not None
 
     def command(self, setup: Setup) -> tuple[list[str], dict[str, str]]:
-        """See `LanguageEngine`."""
         language, at = setup.language, setup.address
         command = [os.environ.get(PYTHON) or sys.executable, "-m", MODULE]
         command += ["--model", setup.weights, "--served-model-name", setup.name]
@@ -69,8 +67,6 @@ class Vllm(LanguageEngine):
         return launch.model(command[0], *command[1:], folder=folder, policy=policy, more=more)
 
     def load(self, metrics: Mapping[str, float]) -> Load:
-        """See `LanguageEngine`."""
-
         def count(*names: str) -> float:
             return next((metrics[each] for name in names if (each := f"vllm:{name}") in metrics), 0.0)
 

@@ -90,7 +90,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def place(self) -> Home:
-        """The home."""
         return Home(Path(self.home))
 
 

@@ -26,13 +26,10 @@ class Kind(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Bucket:
-    """A `Remote`."""
-
     def __init__(self, report: Report) -> None:
         self.report = report
 
     def document(self, reference: RemoteReference) -> tuple[Descriptor, bytes]:
-        """See `Remote`."""
         digest = reference.digest or self._tagged(reference).digest
         data = _small(_blob(reference, digest))
         found = describe("", data)
@@ -45,7 +42,6 @@ class Bucket:
     def content(
         self, reference: RemoteReference, blob: Descriptor, start: int
     ) -> Generator[tuple[int, Iterator[bytes]]]:
-        """See `Remote`."""
         yield start, objects.stream(_blob(reference, blob.digest), start)
 
     def send(self, reference: RemoteReference, blob: Descriptor, source: Source, transfers: Transfers) -> bool:
@@ -63,7 +59,6 @@ class Bucket:
         return True
 
     def enter(self, reference: RemoteReference, document: Descriptor, data: bytes, subject: Descriptor | None) -> None:
-        """See `Remote`."""
         entry = canonical(msgspec.structs.replace(document, annotations={}))
         objects.put(_blob(reference, document.digest), data)
         if subject is not None:
@@ -73,7 +68,6 @@ class Bucket:
             objects.put(f"{reference.place}/tags/{reference.tag}", entry)
 
     def referrers(self, reference: RemoteReference, digest: str) -> list[Descriptor]:
-        """See `Remote`."""
         return [_descriptor(url) for url in sorted(objects.walk(_referrers(reference, digest)))]
 
     def tags(self, reference: RemoteReference) -> list[str]:

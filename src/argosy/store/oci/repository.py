@@ -60,7 +60,6 @@ class Repository:
     def content(
         self, reference: RemoteReference, blob: Descriptor, start: int
     ) -> Generator[tuple[int, Iterator[bytes]]]:
-        """See `Remote`."""
         url = self.client.base.join(f"{reference.repository}/blobs/{blob.digest}")
         call = RegistryCall("GET", url, _reading(reference), {"Range": f"bytes={start}-"} if start else {})
         with self.client.opened(call, (200, 206, 416)) as answer:
@@ -69,7 +68,6 @@ class Repository:
             yield begins, iter(()) if answer.status_code == 416 else answer.iter_raw()
 
     def send(self, reference: RemoteReference, blob: Descriptor, source: Source, transfers: Transfers) -> bool:
-        """See `Remote`."""
         uploader, wanted = self._uploader, (reference.repository, source, transfers)
         if uploader is None or (uploader.repository, uploader.source, uploader.transfers) != wanted:
             uploader = self._uploader = Uploader(self.client, *wanted, chunk=self.chunk)
@@ -79,7 +77,6 @@ class Repository:
             raise self._hinted(error, reference) from None
 
     def enter(self, reference: RemoteReference, document: Descriptor, data: bytes, subject: Descriptor | None) -> None:
-        """See `Remote`."""
         try:
             answer = self._put(reference, reference.tag or document.digest, data, document.media_type)
         except NotFound as error:

@@ -38,7 +38,6 @@ class SharedLayout(Layout):
             )
 
     def descriptor(self, digest: str) -> Descriptor:
-        """See `Layout`."""
         with suppress(NotFound):
             return super().descriptor(digest)
         with self.transfers.fetching(digest):
