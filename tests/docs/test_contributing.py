@@ -11,7 +11,7 @@ ROWS = [line.split(" | ") for line in TABLE.splitlines() if line.startswith("| "
 ELSEWHERE = {"distribution", "python -m"}
 PAIR = re.compile(r"((?:`[^`]+`(?:, | and )?)+) (?:in|of) `([^`]+\.py)`")
 """Names, and the file in which they stand."""
-PATH = re.compile(r"[a-z_]+(?:/[a-z_]+)+\.py")
+PATH = re.compile(r"[a-z_]+(?:/[a-z_]+)+\.(?:py|toml)")
 
 
 def place(path):
