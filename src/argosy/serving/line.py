@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
-from typing import Protocol, cast
+from typing import cast
 
 from argosy.process.sockets import bind
 
@@ -27,38 +27,6 @@ Write = Callable[[], None]
 Buffers = Iterable[bytes | memoryview]
 
 
-class Line(Protocol):
-    """A connection that was accepted."""
-
-    def send(self, buffers: Buffers) -> int:
-        """Send of these as much as goes at once: how many bytes. Raises BlockingIOError where none does, OSError."""
-        ...
-
-    def wait(self, wanted: bool) -> None:
-        """Have `write` called when more can be sent, or no more."""
-        ...
-
-    def last(self) -> None:
-        """From now on take all that is sent, for at most `CLOSE_SECONDS`."""
-        ...
-
-    def close(self) -> None:
-        """Disconnect; `read` is not called any more."""
-        ...
-
-
-class Door(Protocol):
-    """A place where a recorder is awaited."""
-
-    def accept(self, read: Read, write: Write) -> Line | None:
-        """The connection of one that has come."""
-        ...
-
-    def close(self) -> None:
-        """Await nobody."""
-        ...
-
-
 class SocketDoor:
     """A Unix socket at this path."""
 
@@ -67,8 +35,8 @@ class SocketDoor:
         self.socket.setblocking(False)
         self.socket.listen(_MOST)
 
-    def accept(self, read: Read, write: Write) -> Line | None:
-        """The next connection."""
+    def accept(self, read: Read, write: Write) -> "Line | None":
+        """The connection of the next recorder that has come."""
         try:
             line, _ = self.socket.accept()
         except OSError:
@@ -100,18 +68,22 @@ class SocketLine:
         self._read(data)
 
     def send(self, buffers: Buffers) -> int:
+        """Send of these as much as goes at once: how many bytes. Raises BlockingIOError where none does, OSError."""
         return self._socket.sendmsg(list(islice(buffers, _IOV)))
 
     def wait(self, wanted: bool) -> None:
+        """Have `write` called when more can be sent, or no more."""
         if wanted:
             self._loop.add_writer(self._socket, self._write)
         else:
             self._loop.remove_writer(self._socket)
 
     def last(self) -> None:
+        """From now on take all that is sent, for at most `CLOSE_SECONDS`."""
         self._socket.settimeout(CLOSE_SECONDS)
 
     def close(self) -> None:
+        """Disconnect; `read` is not called any more."""
         self._loop.remove_writer(self._socket)
         self._loop.remove_reader(self._socket)
         self._socket.close()
@@ -129,7 +101,7 @@ class UpgradeDoor:
         while len(self._come) > _MOST:
             self._come.popleft().abort()
 
-    def accept(self, read: Read, write: Write) -> Line | None:
+    def accept(self, read: Read, write: Write) -> "Line | None":
         """The next connection whose other side is still there."""
         while self._come:
             transport = self._come.popleft()
@@ -144,7 +116,7 @@ class UpgradeDoor:
 
 
 class UpgradedLine(asyncio.Protocol):
-    """A connection that began as one of HTTP."""
+    """A connection that began as one of HTTP; its methods are those of `SocketLine`."""
 
     def __init__(self, transport: asyncio.Transport, read: Read, write: Write) -> None:
         self._transport, self._read, self._write = transport, read, write
@@ -193,6 +165,10 @@ class UpgradedLine(asyncio.Protocol):
         """asyncio: the connection has ended."""
         if not self._closed:
             self._read(b"")
+
+
+Line = SocketLine | UpgradedLine
+Door = SocketDoor | UpgradeDoor
 
 
 def upgraded(transport: asyncio.BaseTransport) -> asyncio.Transport:
