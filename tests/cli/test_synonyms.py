@@ -3,8 +3,7 @@
 import click
 import pytest
 
-from argosy.cli import synonyms
-from argosy.cli.catalog import COMMANDS
+from argosy.cli.catalog import COMMANDS, words_of
 from argosy.cli.main import argosy
 
 
@@ -18,17 +17,17 @@ def find(path):
     return command
 
 
-@pytest.mark.parametrize("word", synonyms.table("root"))
+@pytest.mark.parametrize("word", words_of("root"))
 def test_what_a_word_can_mean_exists_and_the_word_itself_does_not(word):
     assert word not in COMMANDS
-    for path in synonyms.table("root")[word]:
+    for path in words_of("root")[word]:
         find(path)
 
 
 def test_words_within_groups_name_commands_of_some_group():
     groups = [each for each in map(find, COMMANDS) if isinstance(each, click.Group)]
     names = {name for group in groups for name in group.commands}
-    assert {each for meant in synonyms.table("within").values() for each in meant} <= names
+    assert {each for meant in words_of("within").values() for each in meant} <= names
 
 
 @pytest.mark.parametrize(
@@ -83,7 +82,7 @@ def test_a_group_without_near_names_says_what_it_has(run):
 
 
 def test_verbs_of_endpoints_lead_to_commands():
-    for path in synonyms.table("endpoints").values():
+    for path in words_of("endpoints").values():
         find(path)
 
 

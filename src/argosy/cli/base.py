@@ -12,8 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from argosy import __version__
-from argosy.cli.catalog import COMMANDS, sections
-from argosy.cli.synonyms import meanings, noun_first
+from argosy.cli.catalog import COMMANDS, meanings, noun_first, sections
 from argosy.spec.errors import INTERRUPTED, ArgosyError, Internal, InvalidArgument, MissingExtra, NotFound, StorageFull
 from argosy.spec.install import beside, pip
 
