@@ -4,6 +4,7 @@ import msgspec
 
 from argosy.embedded import report, selftest, verify
 from argosy.embedded.code import Code, identifier
+from argosy.embedded.nets.generate import net
 from argosy.embedded.report import DeviceReport, check_budgets, in_words, measure
 from argosy.embedded.selftest import Vectors
 from argosy.embedded.tree_package import trees
@@ -38,10 +39,12 @@ def generate(package: Package, name: str, model: str) -> Generated:
     """The C of a model, by what its weights are. `name`: that of the function. Raises Unsupported, which names what
     cannot be written in C, and GoldenMismatch."""
     check_tensors(package)
-    for generator in (trees,):
+    for generator in (trees, net):
         if found := generator(package, name, model):
             return Generated(code=found[0], vectors=found[1], difference=found[2])
-    raise Unsupported(f"{model} is a model of {package.manifest.engine} without trees, which cannot be written in C")
+    engine, conversion = package.manifest.engine, package.manifest.conversion
+    why = f"; it was not converted to onnx: {conversion.reason}" if engine != "onnx" else ""
+    raise Unsupported(f"{model} cannot be written in C: a model of {engine}, neither trees nor a network{why}")
 
 
 def export(package: Package, name: str, model: str, options: Options) -> Export:

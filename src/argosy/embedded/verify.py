@@ -1,10 +1,18 @@
-"""Compiles an export and runs its self-test: on this machine, and on boards that QEMU emulates."""
+"""Compiles generated C and runs it: the function itself on this machine, the self-test here and on boards that QEMU
+emulates."""
 
+import ctypes
+import shutil
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
+from argosy.embedded.code import Code
 from argosy.embedded.report import COMPILERS, require, run
+from argosy.embedded.selftest import Vectors, check
+from argosy.spec.tensor import Array
 
 
 class Board(NamedTuple):
@@ -15,6 +23,7 @@ class Board(NamedTuple):
 
 
 BOARDS = (Board("mps2-an385", "cortex-m3"), Board("mps2-an500", "cortex-m7"))
+LIBRARY = ("-std=c99", "-O2", "-ffp-contract=off", "-fPIC", "-shared")
 STRICT = ("-std=c99", "-Os", "-Wall", "-Wextra", "-Werror")
 
 STARTUP = """\
@@ -92,3 +101,29 @@ def on_board(name: str, folder: Path, board: Board) -> str:
     semihosting = ["-semihosting-config", "enable=on,target=native"]
     run([*emulated, *semihosting, "-kernel", program], f"the self-test of {name} on {board.machine}", folder)
     return "passed"
+
+
+def difference(code: Code, wanted: Vectors) -> float | None:
+    """The largest difference between golden examples and what the compiled C answers; None without a compiler. Raises
+    GoldenMismatch, and InvalidArgument for C that does not compile."""
+    if not shutil.which("gcc"):
+        return None
+    return check(code.outputs, wanted, answers(code, wanted.inputs), f"the C of {code.model}")
+
+
+def answers(code: Code, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+    """What the compiled C answers to rows: for each output port [rows, size]."""
+    with tempfile.TemporaryDirectory(prefix="argosy-native-") as place:
+        folder = Path(place)
+        for file, text in code.files.items():
+            (folder / file).write_text(text)
+        run(["gcc", *LIBRARY, f"{code.name}.c", "-o", "model.so"], f"gcc on {code.name}.c", folder)
+        predict = ctypes.CDLL(str(folder / "model.so"))[f"{code.name}_predict"]
+        rows = [np.ascontiguousarray(each) for each in inputs]
+        count = len(rows[0])
+        found = [
+            np.zeros((count, port.size), np.int32 if port.kind == "int32_t" else np.float32) for port in code.outputs
+        ]
+        for at in range(count):
+            predict(*(ctypes.c_void_p(each[at].ctypes.data) for each in (*rows, *found)))
+    return tuple(found)
