@@ -13,9 +13,17 @@ from argosy.spec.errors import ArgosyError, InvalidArgument, MissingExtra
 from argosy.spec.guard import Guard, Metric, Threshold
 from argosy.spec.language import Language, LanguageModel, Price
 from argosy.spec.monitor import Monitor
+from argosy.spec.package import ModelManifest
 from argosy.spec.payload import PayloadLog
 from argosy.spec.scaling import ActivatorQueue, Scaling
-from argosy.spec.settings import ControlSettings, PrometheusSettings, ReplicaSettings, Settings, TriggerSettings
+from argosy.spec.settings import (
+    ControlSettings,
+    GatewaySettings,
+    PrometheusSettings,
+    ReplicaSettings,
+    Settings,
+    TriggerSettings,
+)
 from argosy.spec.trigger import Command, RealisedDrop
 from argosy.targets.base import Capacity
 from tests.control.test_recording import SIGNATURE
@@ -102,14 +110,28 @@ def test_threads_beyond_the_cores_are_refused():
 
 
 def test_what_is_to_be_hidden_must_be_there(monkeypatch: pytest.MonkeyPatch):
+    manifest = msgspec.structs.replace(packages.manifest(), signature=SIGNATURE, language=None)
+
+    def check(payload: PayloadLog | None, model: ModelManifest = manifest) -> None:
+        check_recordable(Endpoint(name="s", model="s:1", payload=payload), model)
+
     for names in (("age",), ("x",), ("input.income",), ("y",)):
-        check_recordable(Endpoint(name="s", model="s:1", payload=PayloadLog(redact=names)), SIGNATURE)
-    with pytest.raises(InvalidArgument, match="'salary' is to be hidden"):
-        check_recordable(Endpoint(name="s", model="s:1", payload=PayloadLog(hash=("salary",))), SIGNATURE)
+        check(PayloadLog(redact=names))
+    check(PayloadLog(redact=("text", "$.messages[*].name", "$.prompt"), patterns=("card",)), packages.manifest())
+    for log, model, said in (
+        (PayloadLog(hash=("salary",)), manifest, "'salary' is to be hidden"),
+        (PayloadLog(redact=("$.messages",)), manifest, r"'\$\.messages' is to be hidden"),
+        (PayloadLog(patterns=()), manifest, r"payload\.patterns are of language models, and m is none"),
+        (PayloadLog(redact=("age",)), packages.manifest(), "'age' is to be hidden"),
+        (PayloadLog(redact=("$.user",)), packages.manifest(), r"'\$\.user' is no field of requests that is recorded"),
+        (PayloadLog(hash=("$.prompt",)), packages.manifest(), "redact takes paths"),
+    ):
+        with pytest.raises(InvalidArgument, match=said):
+            check(log, model)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    check_recordable(Endpoint(name="s", model="s:1"), SIGNATURE)
+    check(None)
     with pytest.raises(MissingExtra, match="monitoring"):
-        check_recordable(Endpoint(name="s", model="s:1", payload=PayloadLog()), SIGNATURE)
+        check(PayloadLog())
 
 
 def test_a_target_without_bounds_takes_what_is_asked():
@@ -139,6 +161,9 @@ def test_a_language_model_that_fits_passes():
     language(Endpoint(name="m", model="m:1", language=Language(slots=8), price=Price(input=1.0)))
     language(Endpoint(name="m", model="m:1"), replicas=ReplicaSettings(network="tls"))
     language(Endpoint(name="m", model="m:1", guard=Guard(first_token_margin=1.5, token_margin=2.0)))
+    language(Endpoint(name="m", model="m:1", payload=PayloadLog(), monitor=Monitor(segments=("language",))))
+    with pytest.raises(InvalidArgument, match="the gateway of this machine alone tells"):
+        language(Endpoint(name="m", model="m:1", payload=PayloadLog()), gateway=GatewaySettings(place="remote"))
 
 
 @pytest.mark.parametrize(
@@ -150,7 +175,8 @@ def test_a_language_model_that_fits_passes():
         ),
         ({"resources": Resources(memory=GIB)}, r"does not fit into resources\.memory, 1\.00 GiB"),
         ({"target": "kubernetes"}, "run at target local or ray, not at target kubernetes"),
-        ({"payload": PayloadLog()}, "declares payload"),
+        ({"monitor": Monitor()}, "what a monitor sees of a language model is its payload log"),
+        ({"monitor": Monitor(reference="/x.csv"), "payload": PayloadLog()}, "neither monitor.reference nor"),
         ({"language": Language(tensor_parallel=2)}, r"language\.tensor_parallel is 2"),
         ({"language": Language(adapters=("a:1",))}, "the adapter a:1 is made for n, not for m:1"),
         ({"language": Language(draft="a:1")}, "a:1 is no generator"),
@@ -164,7 +190,19 @@ def test_a_language_model_that_fits_passes():
         ),
         ({"guard": Guard(thresholds=(Threshold(metric="latency", above=1.0),))}, r"guard\.thresholds of latency"),
     ],
-    ids=["slots", "memory", "target", "payload", "engine", "base", "draft", "elsewhere", "latency", "threshold"],
+    ids=[
+        "slots",
+        "memory",
+        "target",
+        "monitor",
+        "reference",
+        "engine",
+        "base",
+        "draft",
+        "elsewhere",
+        "latency",
+        "threshold",
+    ],
 )
 def test_what_a_language_model_cannot_have_is_refused(
     declared: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch

@@ -170,18 +170,18 @@ def _prediction(endpoint: str, decision: str, score: str, regression: bool) -> "
     from argosy.monitoring.performance.reference import evaluated
     from argosy.monitoring.performance.roles import roles
     from argosy.packaging.package import open_package
+    from argosy.spec.monitor import Monitor
+    from argosy.spec.payload import PayloadLog
     from argosy.store.endpoints import Endpoints
 
     with store() as opened:
         state = Endpoints(opened.database)
         declared = state.endpoint(endpoint)
-        if declared is None or not evaluated(declared.endpoint):
+        revision = state.revisions()[declared.revision] if declared else None
+        if declared is None or revision is None or not (revision.language or evaluated(declared.endpoint)):
             kind = "regression" if regression else "classification"
             return Prediction(decision=decision or "output.label", score=score, kind=kind)
         if decision or score or regression:
-            raise InvalidArgument(f"the monitor of '{endpoint}' says what its predictions are: leave these options out")
-        monitor, log = declared.endpoint.monitor, declared.endpoint.payload
-        assert monitor is not None
-        assert log is not None
-        package = open_package(opened.unpacked(state.revisions()[declared.revision].digest))
-        return roles(monitor, package.manifest.signature, log)
+            raise InvalidArgument(f"what the predictions of '{endpoint}' are is declared: leave these options out")
+        signature = open_package(opened.unpacked(revision.digest)).manifest.recorded
+        return roles(declared.endpoint.monitor or Monitor(), signature, declared.endpoint.payload or PayloadLog())

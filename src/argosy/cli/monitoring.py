@@ -39,10 +39,10 @@ def drift(name: str, since: str, segment: str, fail: bool, as_json: bool) -> Non
     Works without a platform, on what was recorded of the version that serves; 'payload: {}' in the declaration
     records. A column has drifted where the evidence is strong (at most 5 % of those named are named falsely) and the
     effect matters (even the lower end of its 90 % interval lies above its margin). Evidence is an e-value: it grows
-    beyond 1 by chance as rarely as one wins such odds in a fair game. Columns that are
-    redacted, or that name each row (an id, an e-mail), are not compared. A segment, of the columns that
-    monitor.segments declares, is compared with its own past. JSON: {endpoint, version, segment, since, until, rows,
-    drifted, columns: [{column, side, rows, effects, statistics, e, drifted}]}.
+    beyond 1 by chance as rarely as one wins such odds in a fair game. Columns that are redacted, or that name each row
+    (an id, an e-mail), are not compared. A segment, of the columns that monitor.segments declares, and a language model
+    are compared with their own past. JSON: {endpoint, version, segment, since, until, rows, drifted, columns: [{column,
+    side, rows, effects, statistics, e, drifted}]}.
 
     \b
     Example:
@@ -58,9 +58,10 @@ def drift(name: str, since: str, segment: str, fail: bool, as_json: bool) -> Non
     profile = window(place().profiles, name, version, base, begin, now, segment)
     _enough(profile.rows, f"of '{name}' version {version} in this time", "look further back with --since")
     counts = base.counts
-    if segment:
+    if segment or base.learned:
         past = before(place().profiles, name, version, base, begin, segment)
-        _enough(past.rows if past else 0, f"of '{segment[:80]}' before this time", "look less far back with --since")
+        what = f"of '{segment[:80] or name}' before this time"
+        _enough(past.rows if past else 0, what, "look less far back with --since")
         counts = base.came(past) if past else counts
     columns = _columns(base, counts, base.came(profile))
     drifted = [one["column"] for one in columns if one["drifted"]]

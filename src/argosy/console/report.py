@@ -23,7 +23,7 @@ from argosy.console.monitoring import DRIFT, QUALITY, effects, quality
 from argosy.console.pages import HERE, environment
 from argosy.monitoring.drift.compare import Compared, compare
 from argosy.monitoring.drift.distribution import Distribution, distribution
-from argosy.monitoring.drift.reference import baseline, fitting
+from argosy.monitoring.drift.reference import baseline, before, fitting
 from argosy.packaging.package import open_package
 from argosy.profiles import files
 from argosy.profiles.profile import named
@@ -145,15 +145,20 @@ def _columns(
     recorded = fitting(base, files.read(store.home.profiles, name, revision.version, *ends))
     if recorded is None:
         return (), 0, "nothing was recorded in this time against the reference of the version that serves"
-    window = base.came(recorded)
+    counts, window = base.counts, base.came(recorded)
+    if base.learned:
+        past = before(store.home.profiles, name, revision.version, base, ends[0], "")
+        if past is None:
+            return (), recorded.rows, "nothing was recorded before this time that this could be compared with"
+        counts = base.came(past)
     places = {column.name: place for place, column in enumerate(base.where.columns)}
     found: list[ColumnReport] = []
-    for one in compare(base.where, base.counts, window):
+    for one in compare(base.where, counts, window):
         place = places[one.column]
         column = base.where.columns[place]
         if not named(column, log.redact):
             closed = named(column, log.hash)
-            shape = distribution(column, base.counts[place], window[place], closed=closed)
+            shape = distribution(column, counts[place], window[place], closed=closed)
             found.append(_column(one, column.side, shape))
     return tuple(found), recorded.rows, ""
 

@@ -10,14 +10,16 @@ from argosy.alerting.triggers.check import check_declared, check_named
 from argosy.control.scaling.activation import may_sleep
 from argosy.language.config import beside, check
 from argosy.monitoring.performance.reference import check_monitorable, path_of
+from argosy.monitoring.recorder.redact import steps
 from argosy.packaging.package import stored
 from argosy.spec import secret
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import ArgosyError, InvalidArgument, MissingExtra
 from argosy.spec.language import Language, TokenLimits
+from argosy.spec.package import ModelManifest
+from argosy.spec.payload import PayloadLog
 from argosy.spec.scaling import ActivatorQueue
 from argosy.spec.settings import GatewaySettings, Home, Settings
-from argosy.spec.signature import Signature
 from argosy.spec.signing import Signatures
 from argosy.spec.trigger import Command
 from argosy.store.payloads.columns import columns
@@ -128,7 +130,7 @@ def check_version(endpoint: Endpoint, version: Version, home: Home, store: Store
     """Raises BadSignature where the model has to be signed and is not, InvalidArgument where payload log or monitor do
     not go with it, MissingExtra without Arrow."""
     admit_stored(policy, store.layout, version.digest, version.ref, endpoint.name)
-    check_recordable(endpoint, version.manifest.signature)
+    check_recordable(endpoint, version.manifest)
     if endpoint.payload is None and endpoint.monitor is None:
         return
     package = stored(store, version.digest)  # the recorder reads it here, wherever replicas run
@@ -153,11 +155,16 @@ def check_language(endpoint: Endpoint, version: Version, store: Store, settings:
         return
     if (target := endpoint.target or "local") == "kubernetes":
         raise InvalidArgument(f"{name}: language models run at target local or ray, not at target {target}")
-    for what in ("payload", "monitor"):
-        if getattr(endpoint, what) is not None:
-            raise InvalidArgument(
-                f"{name} declares {what}; what a language model is asked is not recorded: leave it out"
-            )
+    if endpoint.payload is not None and settings.gateway.place != "local":
+        raise InvalidArgument(
+            f"{name} declares payload; the gateway of this machine alone tells what a language model is asked, and "
+            f"gateway.place is {settings.gateway.place}: leave it out"
+        )
+    if (monitor := endpoint.monitor) and (endpoint.payload is None or monitor.reference or monitor.score):
+        raise InvalidArgument(
+            f"{name}: what a monitor sees of a language model is its payload log, and what it judges are thumbs: "
+            "declare payload, and neither monitor.reference nor monitor.score"
+        )
     if (guard := endpoint.guard) and (
         guard.latency_margin or any(each.metric == "latency" for each in guard.thresholds)
     ):
@@ -188,10 +195,20 @@ def _check_beside(name: str, language: Language, version: Version, store: Store,
             raise InvalidArgument(f"{name}: the adapter {ref} is made for {facts.base}, not for {version.ref}")
 
 
-def check_recordable(endpoint: Endpoint, signature: Signature) -> None:
-    """Raises InvalidArgument where a column that is to be hidden is none of the model's, MissingExtra without Arrow."""
-    if endpoint.payload is None:
+def check_recordable(endpoint: Endpoint, manifest: ModelManifest) -> None:
+    """Raises InvalidArgument where a column or field that is to be hidden is none of the model's, or what is declared
+    has no effect for it, MissingExtra without Arrow."""
+    log = endpoint.payload
+    if log is None:
         return
+    if not manifest.generates and log.patterns != PayloadLog().patterns:
+        raise InvalidArgument(f"payload.patterns are of language models, and {manifest.name} is none: leave them out")
+    for path in (each for each in (*log.redact, *log.hash) if each.startswith("$") and manifest.generates):
+        if path in log.hash or (steps(path) or ("",))[0] not in ("messages", "prompt", "input"):
+            raise InvalidArgument(
+                f"payload: '{path[:80]}' is no field of requests that is recorded: redact takes paths as "
+                "$.messages[*].name, of messages, prompt and input"
+            )
     if importlib.util.find_spec("pyarrow") is None:
         raise MissingExtra.named("monitoring", "the payload log")
-    columns(signature, endpoint.payload)
+    columns(manifest.recorded, log)

@@ -139,6 +139,6 @@ class Recording:
             )
             for revision, status in running
             for replica in status.replicas
-            if replica.recorder is not None and revision.endpoint in wanted
+            if (replica.recorder is not None or revision.language) and revision.endpoint in wanted
         }
         self.sidecar.want(RecorderConfig(endpoints=wanted, replicas=replicas, store=self._store), by=wanted)

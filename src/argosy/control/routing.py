@@ -3,11 +3,24 @@
 from collections.abc import Callable, Iterable, Mapping
 
 from argosy.control.decide import Route
-from argosy.gateway.model import USUAL_CACHE, ApiKey, EndpointRoute, Mirror, RevisionRoute, Sticky, Upstream
+from argosy.gateway.model import (
+    USUAL_CACHE,
+    ApiKey,
+    EndpointRoute,
+    Mirror,
+    RecordedShare,
+    RevisionRoute,
+    Sticky,
+    Upstream,
+)
 from argosy.spec.endpoint import Endpoint
+from argosy.spec.payload import PayloadLog
 from argosy.spec.revision import Replica, Revision
 from argosy.spec.settings import GatewaySettings
 from argosy.store.keys import KeyRecord
+
+LEAST_RECORDED, MOST_RECORDED = 64 * 1024, 256 * 1024
+"""Bytes of a prompt, and of an answer, of a language model."""
 
 
 def endpoint_route(
@@ -38,7 +51,14 @@ def endpoint_route(
         sticky=sticky and Sticky(by=sticky.by, name=sticky.name),
         testers=endpoint.rollout.testers,
         refusals=endpoint.guard.refusals if endpoint.guard else (),
+        payload=_recorded(endpoint.payload) if any(revisions[name].language for name, _ in route.weights) else None,
     )
+
+
+def _recorded(log: PayloadLog | None) -> RecordedShare | None:
+    """What the gateway has to say to the recorder, which takes out patterns before it cuts at `max_text`."""
+    size = log and min(max(2 * log.max_text, LEAST_RECORDED), MOST_RECORDED)
+    return RecordedShare(share=log.sample, errors=log.errors, bytes=size) if log and size else None
 
 
 def upstreams(replicas: Iterable[Replica]) -> tuple[Upstream, ...]:

@@ -1,5 +1,6 @@
-"""The JSON access log: one line a request; durations are milliseconds, absent values null. And the count of failed gRPC
-calls, which Envoy's own statistics count as successes."""
+"""The JSON access log: one line a request; durations are milliseconds, absent values null. The count of failed gRPC
+calls, which Envoy's own statistics count as successes. And what is recorded of requests to language models, which goes
+to the recorder at a Unix socket, in Fluentd's format (MessagePack), once a request has ended, however it did."""
 
 from argosy.process.envoy import Resource, extension, typed
 
@@ -9,6 +10,12 @@ MODEL = "argosy"
 TOKENS = "argosy.language"
 """The metadata namespace in which `lua/language.lua` counts, at each part of an answer: one that is aborted has what
 was counted so far."""
+PAYLOAD = "argosy.payload"
+"""The metadata namespace in which it gathers what is recorded."""
+RECORDER = "@recorder"
+"""The cluster of the recorder, part of the bootstrap."""
+WAITING_BYTES = 4 * 1024 * 1024
+"""Of each worker, for a recorder that is not there; what is more is lost, and counted in `entries_lost`."""
 GRPC_FAILURES = "argosy.grpc_failures.cluster"
 """The statistic of `grpc_failures`, before the cluster's name."""
 FAULTS = ("UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS")
@@ -40,6 +47,14 @@ FIELDS = {
     "tokens": f"%DYNAMIC_METADATA({TOKENS})%",
 }
 
+RECORDED = {
+    name: FIELDS[name] for name in ("request_id", "endpoint", "version", "replica", "status", "flags", "ms")
+} | {
+    "time": "%START_TIME(%s.%6f)%",
+    "tokens": FIELDS["tokens"],
+    "payload": f"%DYNAMIC_METADATA({PAYLOAD})%",
+}
+
 
 def access_log(path: str) -> Resource:
     """A file logger of `FIELDS`."""
@@ -69,3 +84,30 @@ def cel(expression: str) -> Resource:
     """An access log filter."""
     config = typed("envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter", expression=expression)
     return {"extension_filter": {"name": "envoy.access_loggers.extension_filters.cel", "typed_config": config}}
+
+
+def payloads() -> Resource:
+    """A logger of `RECORDED`, for requests of which `lua/language.lua` says so."""
+    config = typed(
+        "envoy.extensions.access_loggers.fluentd.v3.FluentdAccessLogConfig",
+        cluster=RECORDER,
+        tag="payload",
+        stat_prefix="argosy",
+        buffer_flush_interval="0.5s",
+        buffer_size_bytes=WAITING_BYTES,
+        record=dict(RECORDED),
+    )
+    matcher = {"filter": PAYLOAD, "path": [{"key": "send"}], "value": {"bool_match": True}}
+    asked = {"metadata_filter": {"matcher": matcher, "match_if_key_not_found": False}}
+    return {"name": "envoy.access_loggers.fluentd", "filter": asked, "typed_config": config}
+
+
+def recorder(path: str) -> Resource:
+    """Its cluster."""
+    host = {"endpoint": {"address": {"pipe": {"path": path}}}}
+    return {
+        "name": RECORDER,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": {"cluster_name": RECORDER, "endpoints": [{"lb_endpoints": [host]}]},
+    }

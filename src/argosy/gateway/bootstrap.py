@@ -5,6 +5,7 @@ sooner; last it refuses new requests and connections.
 """
 
 from argosy.gateway import tracing
+from argosy.gateway.access_log import recorder
 from argosy.gateway.model import GatewayConfig
 from argosy.gateway.snapshot import CDS, LDS, xds_path
 from argosy.process.envoy import Resource, file_source, seconds, typed
@@ -51,7 +52,9 @@ def bootstrap(config: GatewayConfig, node: str) -> Resource:
             "cds_config": file_source(xds_path(config, CDS)),
         },
     }
-    return found | ({"static_resources": {"clusters": [tracing.cluster(collector)]}} if collector else {})
+    clusters = [tracing.cluster(collector)] if collector else []
+    clusters += [recorder(config.recorder)] if config.recorder else []
+    return found | ({"static_resources": {"clusters": clusters}} if clusters else {})
 
 
 def _overload_manager(config: GatewayConfig) -> Resource:

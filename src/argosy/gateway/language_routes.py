@@ -102,6 +102,8 @@ def _forward(
         route["request_body_buffer_limit"] = str(LANGUAGE_BYTES)
         if endpoint.refusals:
             route["metadata"]["filter_metadata"][LUA]["refusals"] = [_beginning(each) for each in endpoint.refusals]
+        if endpoint.payload is not None and targets.config.recorder:
+            route["metadata"]["filter_metadata"][LUA]["payload"] = msgspec.structs.asdict(endpoint.payload)
     return route
 
 

@@ -1,7 +1,7 @@
 """The listener: connection manager, filters and TLS. It depends on the configuration alone: keys drain nothing."""
 
 from argosy.gateway import grpc_names, tracing
-from argosy.gateway.access_log import LUA, access_log, grpc_failures
+from argosy.gateway.access_log import LUA, access_log, grpc_failures, payloads
 from argosy.gateway.addresses import by_address
 from argosy.gateway.keys import language, lua
 from argosy.gateway.model import GatewayConfig, Tls
@@ -91,7 +91,7 @@ def _connection_manager(config: GatewayConfig, codec: str, rds_path: str) -> Res
         codec_type=codec,
         rds={"route_config_name": NAME, "config_source": file_source(rds_path)},
         http_filters=http_filters(config),
-        access_log=[access_log(config.access_log_path), grpc_failures()],
+        access_log=[access_log(config.access_log_path), grpc_failures(), *([payloads()] if config.recorder else [])],
         local_reply_config=local_replies(config.max_body_bytes),
         early_header_mutation_extensions=[
             extension(

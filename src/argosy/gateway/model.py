@@ -81,7 +81,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     Of `max_heap_bytes`, Envoy sheds load from 80 % on (see `bootstrap.py`).
     `body_seconds` is how long a body may stop arriving, or the endpoint's own timeout if that is longer. `labels` is
     the socket of whoever takes labels of predictions, and with `batches` OpenAI's files and batches as well; `quota`
-    that of who gives leases of tokens; without one nobody does.
+    that of who gives leases of tokens, `recorder` that of who records language models; without one nobody does.
     """
 
     run_dir: str
@@ -92,6 +92,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     labels: str = ""
     batches: bool = False
     quota: str = ""
+    recorder: str = ""
     access_log: str = ""
     log: str = ""
     max_body_bytes: int = 64 * 1024 * 1024
@@ -125,6 +126,8 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             check_socket(self.labels, "the socket for labels")
         if self.quota:
             check_socket(self.quota, "the socket for leases of tokens")
+        if self.recorder:
+            check_socket(self.recorder, "the recorder's socket")
 
     @property
     def admin_socket(self) -> str:
@@ -248,6 +251,15 @@ class RevisionRoute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return any(upstream.state == "ready" for upstream in self.upstreams)
 
 
+class RecordedShare(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which requests to a language model are recorded: a share of them, with `errors` each that fails, and so many
+    bytes of prompt and answer."""
+
+    share: float
+    errors: bool
+    bytes: int
+
+
 class EndpointRoute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A public name and the revisions behind it. `timeout` is seconds for one whole answer, retries included.
 
@@ -267,6 +279,7 @@ class EndpointRoute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     testers: bool = False
     waiting: Waiting | None = None
     refusals: tuple[str, ...] = ()
+    payload: RecordedShare | None = None
 
     def __post_init__(self) -> None:
         check_name(self.endpoint, "endpoint name")

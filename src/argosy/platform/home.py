@@ -14,6 +14,7 @@ from argosy.quota.server import quota_socket
 from argosy.serving.port import loopback, open_many
 from argosy.spec.alerts import check_set
 from argosy.spec.errors import InvalidArgument, StorageFull
+from argosy.spec.recorder import gateway_socket
 from argosy.spec.settings import GatewaySettings, Home, Settings
 from argosy.spec.tracing import Tracing
 from argosy.targets import launch
@@ -62,6 +63,7 @@ def gateway_config(home: Home, settings: GatewaySettings, tracing: Tracing | Non
         labels=str(home.labels.absolute()),
         batches=True,
         quota=str(quota_socket(home.run).absolute()),
+        recorder=str(gateway_socket(home).absolute()),
         access_log=str(home.logs / "gateway.access.log"),
         log=str(home.logs / "gateway.log"),
         max_body_bytes=settings.max_body_bytes,

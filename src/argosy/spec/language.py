@@ -7,10 +7,36 @@ import msgspec
 from msgspec import Meta
 
 from argosy.spec.errors import InvalidArgument
+from argosy.spec.signature import Semantic, Signature, TensorSpec
 from argosy.spec.strict import Amount, Count, Declaration
 
 Kind = Literal["generator", "encoder", "reranker", "adapter"]
 KV_TYPES = ("f16", "q8_0", "q4_0")
+
+
+def _column(name: str, datatype: str = "BYTES", semantic: Semantic = "") -> TensorSpec:
+    return TensorSpec(name=name, datatype=datatype, shape=(-1,), semantic=semantic)
+
+
+RECORDED = Signature(
+    inputs=(
+        _column("prompt", semantic="text"),
+        _column("characters", "INT64"),
+        _column("tokens", "INT64"),
+        _column("language", semantic="categorical"),
+    ),
+    outputs=(
+        _column("text", semantic="text"),
+        _column("characters", "INT64"),
+        _column("tokens", "INT64"),
+        _column("finish", semantic="categorical"),
+        _column("id", semantic="text"),
+        _column("cut", "BOOL"),
+        _column("label", "INT64", "label"),
+    ),
+)
+"""What the payload log has of requests to a model that generates text, and of its answers; see docs/guides/payloads.md.
+`label` is what feedback is compared with: 1, a thumb up."""
 
 
 class LanguageModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

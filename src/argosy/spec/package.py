@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from argosy.spec.language import LanguageModel
+from argosy.spec.language import RECORDED, LanguageModel
 from argosy.spec.signature import Signature
 
 LANGUAGE = ("llamacpp", "vllm")
@@ -78,6 +78,16 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     description: str = ""
     golden_rows: int = 0
     language: LanguageModel | None = None
+
+    @property
+    def generates(self) -> bool:
+        """Whether it is a model that generates text."""
+        return self.language is not None and self.language.kind == "generator"
+
+    @property
+    def recorded(self) -> Signature:
+        """The columns of its payload log."""
+        return RECORDED if self.generates else self.signature
 
 
 class Lineage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

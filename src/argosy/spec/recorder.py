@@ -20,9 +20,10 @@ class RecordedEndpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecordedReplica(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a replica awaits the recorder, and what it may say that it is: a version of an endpoint, from a package."""
+    """Where a replica awaits the recorder, and what it may say that it is: a version of an endpoint, from a package. Of
+    language models the gateway speaks, and nothing is awaited."""
 
-    address: Address
+    address: Address | None
     endpoint: str
     version: str
     package: str
@@ -63,6 +64,11 @@ def config_file(home: Home) -> Path:
 def report_file(home: Home) -> Path:
     """Written by the recorder."""
     return home.run / "recorder.report"
+
+
+def gateway_socket(home: Home) -> Path:
+    """Where the recorder awaits what gateways say of requests to language models."""
+    return home.run / "recorder.sock"
 
 
 def recorder_config(home: Home) -> RecorderConfig:

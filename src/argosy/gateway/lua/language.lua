@@ -16,6 +16,14 @@ local MOST_EXPLAINED = 65536
 local MOST_HELD = 1048576
 -- How much of an answer's beginning is compared with how refusals begin: no declared one is longer.
 local MOST_SAID = 400
+-- What is recorded of a request, where it is: metadata of this namespace, which access_log.py sends to the recorder.
+-- Texts stay as JSON has them; those of an answer are there as blocks of so many bytes.
+local RECORD, BLOCK = "argosy.payload", 1024
+local KEPT = {
+  ["/v1/chat/completions"] = { "content", "name", "arguments" }, ["/v1/completions"] = { "text" },
+  ["/v1/responses"] = { "delta" },
+}
+math.randomseed(os.time() + tonumber(match(tostring({}), "0x(%x+)"), 16) % 2147483648)
 -- What a request without a limit of its own is taken to generate.
 local DEFAULT_TOKENS = 1024
 local BYTES_PER_TOKEN, MOST_ANSWERS = 4, 1000
@@ -276,6 +284,34 @@ local function estimate(text, found, generates)
   return math.ceil(#text / BYTES_PER_TOKEN) + math.ceil(output), most
 end
 
+-- At most so many bytes of a text, and no part of a character.
+local function head_of(text, most)
+  if #text <= most then
+    return text
+  end
+  while most > 0 and byte(text, most + 1) >= 128 and byte(text, most + 1) < 192 do
+    most = most - 1
+  end
+  return sub(text, 1, most)
+end
+
+-- Keeps what a request asks, where its route says that a share of requests is recorded, and perhaps those that fail.
+local function record(handle, wanted, text, found, path)
+  local chosen = math.random() < wanted.share
+  local kind = found.messages and "messages" or found.prompt and "prompt" or "input"
+  local place = found[kind]
+  if place == nil or KEPT[path] == nil or not (chosen or wanted.errors) then
+    return
+  end
+  local kept = handle:streamInfo():dynamicMetadata()
+  local prompt = head_of(sub(text, place[1], place[2]), wanted.bytes)
+  for key, value in pairs({ send = chosen, chosen = chosen, kind = kind, prompt = prompt, path = path,
+    cut = place[2] - place[1] >= #prompt, errors = wanted.errors, bytes = wanted.bytes,
+    many = (number(text, found, "n") or 1) > 1 }) do
+    kept:set(RECORD, key, value)
+  end
+end
+
 -- From the body to the endpoint, its routes and what they ask for. true: it goes on.
 local function route_request(handle, headers, path, named, owner)
   local buffer = handle:body(true)
@@ -312,6 +348,7 @@ local function route_request(handle, headers, path, named, owner)
   if not allowed(handle, headers, handle:metadata(), owner, name) then
     return
   end
+  local recorded = handle:metadata():get("payload")
   local edits, counts = {}, handle:streamInfo():dynamicMetadata()
   local wanted = adapter ~= "" and adapter or name
   if found.model and wanted ~= model then
@@ -340,6 +377,9 @@ local function route_request(handle, headers, path, named, owner)
       counts:set(COUNTS, "reserved", tokens)
       counts:set(COUNTS, "lease", lease)
     end
+  end
+  if recorded ~= nil then
+    record(handle, recorded, text, found, path)
   end
   if #edits > 0 then
     handle:body(true):setBytes(edited(text, edits))
@@ -524,7 +564,50 @@ local function metadata(handle)
   return handle:streamInfo():dynamicMetadata()
 end
 
-local function stream(handle, asked, explain, refusals)
+-- Of an answer that is recorded: keeps the texts in what has come of it, and the id that it has.
+local function keep(handle, kept, text, whole)
+  local meta, parts = metadata(handle), { kept.block }
+  local keys = whole and kept.path == "/v1/responses" and { "text" } or KEPT[kept.path]
+  if kept.id == nil then
+    kept.id = match(text, '"id"%s*:%s*"(%a*cmpl%-[^"]*)"') or match(text, '"id"%s*:%s*"(resp_[^"]*)"')
+    if kept.id ~= nil then meta:set(RECORD, "id", kept.id) end
+  end
+  if kept.left <= 0 or kept.many then
+    if find(text, '"' .. keys[1] .. '":"', 1, true) then meta:set(RECORD, "cut", true) end
+    return
+  end
+  for _, key in ipairs(keys) do
+    local at = match(text, '"' .. key .. '"%s*:%s*"()')
+    while at ~= nil do
+      local stop = after_string(text, at) or #text + 2
+      local part = head_of(sub(text, at, stop - 2), kept.left)
+      if #part < stop - 1 - at or stop > #text + 1 then meta:set(RECORD, "cut", true) end
+      parts[#parts + 1], kept.left = part, kept.left - #part
+      at = kept.left > 0 and match(text, '"' .. key .. '"%s*:%s*"()', stop) or nil
+    end
+  end
+  kept.block = table.concat(parts)
+  meta:set(RECORD, tostring(kept.number), kept.block)
+  if #kept.block > BLOCK then
+    kept.number, kept.block = kept.number + 1, ""
+  end
+end
+
+-- What is to be kept of this answer; nil for nothing. One that failed is sent, and it alone if no other was chosen.
+local function kept_of(handle, status)
+  local kept = metadata(handle):get(RECORD)
+  if kept == nil then
+    return nil
+  elseif tonumber(status) >= 400 then
+    metadata(handle):set(RECORD, "send", kept.chosen or kept.errors)
+  elseif not kept.chosen then
+    metadata(handle):set(RECORD, "prompt", "")
+  else
+    return { path = kept.path, left = kept.bytes, many = kept.many, number = 1, block = "" }
+  end
+end
+
+local function stream(handle, asked, explain, refusals, kept)
   local held, seen = "", { refusals = refusals }
   for chunk in handle:bodyChunks() do
     local length = chunk:length()
@@ -538,6 +621,9 @@ local function stream(handle, asked, explain, refusals)
       end
     end
     local counts = metadata(handle)
+    if kept ~= nil and text ~= "" then
+      keep(handle, kept, text)
+    end
     text = text ~= "" and events(counts, text, asked, seen) or text
     if explain then
       text = gsub(text, "data: %[DONE%]", function(done) return ": argosy " .. tokens_text(counts) .. "\n\n" .. done end)
@@ -562,15 +648,22 @@ local function ended(counts, head, tail, refusals)
   return usage ~= nil
 end
 
-local function whole(handle, refusals)
-  local head, tail = "", ""
+local function whole(handle, refusals, kept)
+  local head, tail, parts, size = "", "", {}, 0
   for chunk in handle:bodyChunks() do
     local length = chunk:length()
+    if kept ~= nil and size < kept.left + TAIL then
+      parts[#parts + 1] = chunk:getBytes(0, math.min(length, kept.left + TAIL - size))
+      size = size + length
+    end
     if #head < HEAD then
       head = head .. chunk:getBytes(0, math.min(length, HEAD))
     end
-    local size = math.min(length, TAIL)
-    tail = sub(tail .. chunk:getBytes(length - size, size), -TAIL)
+    local last = math.min(length, TAIL)
+    tail = sub(tail .. chunk:getBytes(length - last, last), -TAIL)
+  end
+  if kept ~= nil then
+    keep(handle, kept, table.concat(parts), true)
   end
   ended(metadata(handle), head, tail, refusals)
 end
@@ -588,19 +681,24 @@ function envoy_on_response(handle)
       .. why .. "; attempts=" .. (headers:get("x-argosy-attempts") or "-"))
   end
   headers:remove("x-argosy-attempts")
+  local kept = kept_of(handle, headers:get(":status"))
   if headers:get(":status") ~= "200" or counts:get(COUNTS) == nil then
     return
   end
   local kind, refusals = headers:get("content-type") or "", handle:metadata():get("refusals")
   if sub(kind, 1, 17) == "text/event-stream" then
-    stream(handle, known ~= nil and known["asked"] or { timings = true, usage = true, each = true }, explain, refusals)
+    stream(handle, known ~= nil and known["asked"] or { timings = true, usage = true, each = true }, explain, refusals,
+      kept)
   elseif explain and (tonumber(headers:get("content-length")) or MOST_EXPLAINED) < MOST_EXPLAINED then
     local body = handle:body(true)
     local text = body:getBytes(0, body:length())
+    if kept ~= nil then
+      keep(handle, kept, text, true)
+    end
     if ended(metadata(handle), sub(text, 1, HEAD), sub(text, -TAIL), refusals) then
       handle:headers():replace("x-argosy-tokens", tokens_text(metadata(handle)))
     end
   else
-    whole(handle, refusals)
+    whole(handle, refusals, kept)
   end
 end

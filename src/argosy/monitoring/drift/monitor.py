@@ -126,7 +126,9 @@ class DriftMonitor(WindowMonitor[DriftState]):
             return [early], [], after
         of = sum(column.cells for column in base.layout.columns if column.name in monitor.segments)
         lengths = run_length("columns", self._every), run_length("segments", self._every, of)
-        found, reports, state = _evaluated(watched, base, window, before.state, lengths[0], base.counts)
+        found, reports, state = _evaluated(
+            watched, base, window, before.state, lengths[0], None if base.learned else base.counts
+        )
         segments: dict[str, bytes] = {}
         for name in _chosen(window, before):
             if name not in window.counts or (monitor.season == "week" and window.season.get(name) is None):

@@ -9,7 +9,7 @@ import msgspec
 
 from argosy.monitoring.drift.geometry import Geometry, geometry
 from argosy.packaging.package import Package
-from argosy.profiles import files, profile
+from argosy.profiles import files, languages, profile
 from argosy.profiles.layout import Floats, Layout, layout, reference_counts
 from argosy.profiles.profile import Profile
 from argosy.spec.errors import Conflict, NotFound
@@ -24,11 +24,13 @@ FEWEST = 2
 
 @dataclass(frozen=True)
 class Baseline:
-    """The reference of a package. `counts` (D, C) are its rows in the cells of `where`."""
+    """The reference of a package. `counts` (D, C) are its rows in the cells of `where`. What is `learned` has none:
+    there later requests are compared with earlier ones."""
 
     layout: Layout
     where: Geometry
     counts: Floats
+    learned: bool = False
 
     def came(self, one: Profile) -> Floats:
         """The counts (D, C) of a profile. Of columns that name each row (an id, an e-mail: no listed value came twice
@@ -42,16 +44,16 @@ class Baseline:
 
 def baseline(package: Package) -> Baseline:
     """Raises NotFound for a package that was pushed without sample data."""
-    reference = package.profile()
+    reference = languages.reference(package)
     if reference is None:
         raise NotFound(
             f"'{package.manifest.name}' has no reference profile to compare with: push it with sample data "
             "(argosy push … --sample FILE)"
         )
-    found = layout(reference, package.manifest.signature)
+    found = layout(reference, package.manifest.recorded)
     flat = reference_counts(found, reference)
     where = geometry(found, flat)
-    return Baseline(found, where, where.spread(flat))
+    return Baseline(found, where, where.spread(flat), package.manifest.generates)
 
 
 def fitting(base: Baseline, profiles: Sequence[Profile], segment: str = "") -> Profile | None:

@@ -30,6 +30,8 @@ from argosy.store.payloads.segment import encoded
 
 MOST = 2000
 TIME, DRAW = "time", "draw"
+UNCOMPARED = ("input.prompt", "output.text", "output.id", "output.label")
+"""Columns of language models that tell nothing as a whole."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,8 +68,10 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 def compute(job: Job) -> Answer:
     """Raises ArgosyError."""
-    signature = open_package(Path(job.package)).manifest.signature
-    known = columns(signature, job.log)
+    manifest = open_package(Path(job.package)).manifest
+    known = columns(manifest.recorded, job.log)
+    if manifest.generates:
+        known = tuple(column for column in known if column.name not in UNCOMPARED)
     names = tuple(column.name for column in known if not column.hashed and column.form in ("value", "fixed"))
     window = drawn(job, names, job.since, job.until)
     if job.season:

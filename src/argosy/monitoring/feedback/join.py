@@ -87,6 +87,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
 
     A score that is a list (probabilities by class) counts with its last element, or that of `positive`. Without a
     decision it is what the score says: `positive` from `threshold` on, or the one of `classes` that scores highest.
+    `alias` is a column with another id that labels may name: that of an answer.
     """
 
     decision: str = ""
@@ -95,6 +96,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     threshold: float = 0.5
     classes: tuple[str, ...] = ()
     positive: str = ""
+    alias: str = ""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -209,7 +211,7 @@ class _Joiner:
             self._set(served=(merged,))
         return self._one(f"SELECT COALESCE(sum(n), 0) FROM {sql.parquet([self.folder.path(name)])}")
 
-    def _predictions(self, keys: Sequence[str]) -> str:
+    def _predictions(self, keys: Sequence[str], id: str = "request_id") -> str:
         """A subquery: the rows of these segments that are predictions."""
         paths = [self.payloads / key for key in keys]
         self.db.execute(f"SELECT * FROM {source(paths)} LIMIT 0")
@@ -220,6 +222,7 @@ class _Joiner:
                 raise InvalidArgument(f"the log of '{self.folder.endpoint}' has no column '{name}'; it has {known}")
         self._kinds = kinds
         return sql.PREDICTIONS.format(
+            id=id,
             decision=self._decision(),
             score=duck.identifier(self.prediction.score) if self.prediction.score else "NULL",
             source=source(paths),
@@ -262,6 +265,9 @@ class _Joiner:
     def _hits(self, labels: str, count: int, keys: Sequence[str], what: str, side: str) -> None:
         buckets = -(-min(count, self._rows([self.payloads / key for key in keys])) // BUCKET_ROWS) or 1
         predictions = self._predictions(keys)
+        if self.prediction.alias in self._kinds:
+            more = self._predictions(keys, duck.identifier(self.prediction.alias))
+            predictions = f"(FROM {predictions} UNION ALL FROM {more})"
         for bucket in range(buckets):
             share = f"WHERE hash(request_id) % {buckets} = {bucket}" if buckets > 1 else ""
             query = sql.MATCH.format(

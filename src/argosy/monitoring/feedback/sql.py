@@ -39,7 +39,7 @@ def beyond(score: str, threshold: float, positive: str, other: str) -> str:
     return f"CASE WHEN isfinite({score}) THEN {said} END"
 
 
-PREDICTIONS = """(SELECT version, request_id, row, time, {decision} AS decision, {score} AS score, weight
+PREDICTIONS = """(SELECT version, {id} AS request_id, row, time, {decision} AS decision, {score} AS score, weight
   FROM {source} WHERE {decision} IS NOT NULL)"""
 
 SERVED = """SELECT version, date_trunc('hour', time) AS hour, count(*) AS n,

@@ -66,7 +66,7 @@ class VersionEvaluation(Evaluation):
         self.estimator: Estimator | None = None
         try:
             self.package = open_package(Path(version.package), trusted=version.trusted, stored=version.digest)
-            self.roles = roles(job.monitor, self.package.manifest.signature, job.log)
+            self.roles = roles(job.monitor, self.package.manifest.recorded, job.log)
         except ArgosyError as error:
             self.trouble = f"{Verdict.NOT_ESTIMABLE}: {error.message}"
         monitor = msgspec.structs.replace(job.monitor, segments=(), season="none")

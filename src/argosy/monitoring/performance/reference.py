@@ -22,6 +22,7 @@ from argosy.monitoring.performance.rows import Rows, rows, texts_of, wanted
 from argosy.packaging import environment, labelled, quarantine
 from argosy.packaging.labelled import LABEL, MOST_BYTES, Labelled, Scoring
 from argosy.packaging.package import Package
+from argosy.profiles.languages import reference as reference_of
 from argosy.profiles.layout import layout
 from argosy.profiles.profile import Hidden
 from argosy.spec.endpoint import Endpoint
@@ -114,7 +115,7 @@ def check_monitorable(home: Home, endpoint: Endpoint, package: Package) -> None:
     if monitor.segments or endpoint.payload is None:
         _check_segments(monitor.segments, endpoint.payload or PayloadLog(), package)
     if evaluated(endpoint) and endpoint.payload is not None:
-        what = roles(monitor, package.manifest.signature, endpoint.payload)
+        what = roles(monitor, package.manifest.recorded, endpoint.payload)
         if monitor.reference:
             _check_labels(home, monitor, package, endpoint.payload, what)
 
@@ -128,13 +129,13 @@ def evaluated(endpoint: Endpoint) -> bool:
 
 
 def _check_segments(segments: tuple[str, ...], log: PayloadLog, package: Package) -> None:
-    profile = package.profile()
+    profile = reference_of(package)
     if profile is None:
         raise InvalidArgument(
             f"monitor: '{package.manifest.name}' was pushed without sample data, so that there is nothing to compare "
             "its columns with: push it with --sample FILE"
         )
-    found = layout(profile, package.manifest.signature)
+    found = layout(profile, package.manifest.recorded)
     hidden = Hidden(found, log.redact, log.hash)
     for name in segments:
         place = found.index(name)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from argosy.monitoring.feedback.event import plain
 from argosy.monitoring.feedback.join import Kind, Prediction
 from argosy.spec.errors import InvalidArgument
+from argosy.spec.language import RECORDED
 from argosy.spec.monitor import Monitor
 from argosy.spec.payload import PayloadLog
 from argosy.spec.signature import Signature, TensorSpec
@@ -65,6 +66,7 @@ def roles(monitor: Monitor, signature: Signature, log: PayloadLog) -> Roles:
         classes=classes,
         positive=positive or (classes[1] if len(classes) == 2 else ""),
         features=features,
+        alias="output.id" if signature is RECORDED else "",
     )
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import msgspec
 
+from argosy.monitoring.recorder import intake
+from argosy.monitoring.recorder.intake import Sent
 from argosy.monitoring.recorder.writer import VersionBuffer, Writer
 from argosy.process.sockets import connect
 from argosy.profiles.profile import Profile
@@ -23,6 +25,7 @@ from argosy.spec.recorder import (
     RecorderConfig,
     RecorderReport,
     config_file,
+    gateway_socket,
     recorder_config,
     report_file,
 )
@@ -77,6 +80,8 @@ class Server:
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set; then everything goes to the disk."""
         self._read_config()
+        prompts = intake.Intake(gateway_socket(self.home), self._sent, self._lost)
+        taking = asyncio.create_task(prompts.run())
         housekeeping = asyncio.create_task(self._housekeeping())
         reaching = asyncio.create_task(self._reach())
         try:
@@ -92,10 +97,9 @@ class Server:
             for connection in self._connections:
                 connection.writer.close()
             await asyncio.sleep(0)
-            housekeeping.cancel()
-            reaching.cancel()
-            for task in list(self._reached.values()):
+            for task in (taking, housekeeping, reaching, *self._reached.values()):
                 task.cancel()
+            await asyncio.gather(taking, return_exceptions=True)
             await self._flush(last=True)
 
     def _pace(self) -> float:
@@ -121,8 +125,8 @@ class Server:
         while True:
             self._read_config()
             for name, replica in self._config.replicas.items():
-                if replica.address not in self._reached:
-                    self._reached[replica.address] = asyncio.create_task(self._serve(name, replica))
+                if replica.address is not None and replica.address not in self._reached:
+                    self._reached[replica.address] = asyncio.create_task(self._serve(replica.address, name, replica))
             await asyncio.sleep(self._pace())
 
     def _read_config(self) -> None:
@@ -173,15 +177,15 @@ class Server:
             LOG.warning("%s", self.report.problem)
             return None
 
-    async def _serve(self, name: str, replica: RecordedReplica) -> None:
+    async def _serve(self, address: Address, name: str, replica: RecordedReplica) -> None:
         """One replica. What it is, the controller says; it speaks for nobody else."""
         connection: Connection | None = None
         writer: asyncio.StreamWriter | None = None
         try:
             about = {"endpoint": replica.endpoint, "version": replica.version, "package": replica.package}
             expected = Hello(replica=name, **about)
-            reader, writer = await connect(replica.address, READ)
-            if not replica.address.path:
+            reader, writer = await connect(address, READ)
+            if not address.path:
                 await _upgrade(reader, writer)
             while True:
                 head, body = frames.sizes(await reader.readexactly(HEAD.size))
@@ -195,7 +199,7 @@ class Server:
             self._connections.discard(connection) if connection else None
             if writer is not None:
                 writer.close()
-            self._reached.pop(replica.address, None)
+            self._reached.pop(address, None)
 
     def _take(
         self,
@@ -219,17 +223,32 @@ class Server:
             self._connections.add(connection)
             self._order(connection)
         elif isinstance(frame, Rows) and connection is not None and (buffer := self._buffer(connection.hello)):
-            self._record(buffer, connection, frame)
+            self._record(buffer, connection.hello.replica, frame)
         return connection
 
-    def _record(self, buffer: VersionBuffer, connection: Connection, rows: Rows) -> None:
+    async def _sent(self, sent: list[Sent]) -> None:
+        """Requests to language models, of versions whose replicas there are, or were a moment ago."""
+        logs = {name: each.payload for name, each in self._config.endpoints.items() if each.payload is not None}
+        packages = {(each.endpoint, each.version): each.package for each in self._config.replicas.values()}
+        for endpoint, version, replica, rows in await asyncio.to_thread(intake.rows, sent, logs):
+            package = packages.get((endpoint, version), "")
+            hello = Hello(replica=replica, endpoint=endpoint, version=version, package=package)
+            buffer = self._buffer(hello) if package or (endpoint, version) in self._buffers else None
+            if buffer is None:
+                self._lost(len(rows.ids), 0)
+            else:
+                self._record(buffer, replica, rows)
+
+    def _lost(self, requests: int, broken: int) -> None:
+        self.report.dropped += requests
+        self.report.broken += broken
+
+    def _record(self, buffer: VersionBuffer, replica: str, rows: Rows) -> None:
         try:
-            buffer.take(connection.hello.replica, rows)
+            buffer.take(replica, rows)
         except Exception as error:
             self.report.broken += 1
-            LOG.warning(
-                "what '%s' sent cannot be recorded: %s: %s", connection.hello.replica, type(error).__name__, error
-            )
+            LOG.warning("what '%s' sent cannot be recorded: %s: %s", replica, type(error).__name__, error)
 
     def _profiles(self, buffer: VersionBuffer, before: float) -> list[Profile]:
         try:

@@ -13,6 +13,7 @@ from argosy.monitoring.feedback.folder import LabelFolder
 from argosy.packaging.package import open_package
 from argosy.profiles import files
 from argosy.profiles import layout as profiled
+from argosy.profiles.languages import reference
 from argosy.profiles.layout import Layout
 from argosy.profiles.profile import Hidden, Profile
 from argosy.profiles.recorder import Recorder
@@ -36,12 +37,12 @@ class VersionBuffer:
     def __init__(self, endpoint: str, version: str, package: Path, declared: RecordedEndpoint, secret: bytes) -> None:
         self.endpoint, self.version, self.declared = endpoint, version, declared
         opened = open_package(package)
-        self.signature = opened.manifest.signature
+        self.signature = opened.manifest.recorded
         self._secret = secret
         self._columns: tuple[Column, ...] = columns(self.signature, declared.payload) if declared.payload else ()
         if declared.payload:
             parquet()
-        profile = opened.profile() if declared.profiles else None
+        profile = reference(opened) if declared.profiles else None
         self.layout = profiled.layout(profile, self.signature) if profile is not None else None
         log = declared.payload or PayloadLog()
         self._hidden = Hidden(self.layout, log.redact, log.hash) if self.layout else None
@@ -60,7 +61,7 @@ class VersionBuffer:
         wanted = rows.requests["weight"] > 0
         if self.declared.payload is not None and wanted.any():
             self._log(replica, rows if wanted.all() else _some(rows, wanted))
-        if self._recorder is not None and rows.outputs:
+        if self._recorder is not None and rows.outputs and not rows.failures:
             self._recorder.add(int(rows.requests["time"][-1]) / 1e9, rows.inputs, rows.outputs)
 
     def _log(self, replica: str, rows: Rows) -> None:

@@ -13,6 +13,7 @@ import msgspec
 
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.foreign import printable
+from argosy.spec.language import RECORDED
 from argosy.spec.payload import PayloadLog
 from argosy.spec.signature import Signature, TensorSpec
 
@@ -48,11 +49,11 @@ def columns(signature: Signature, log: PayloadLog = PayloadLog()) -> tuple[Colum
     """The columns of a signature: inputs before outputs, redacted ones left out.
 
     Names that would be the same to a reader that does not mind case get `~2`, `~3`, so that every column can be asked
-    for. Raises InvalidArgument where a column to hide does not exist.
+    for. Raises InvalidArgument where a column to hide does not exist. Paths of fields are of language models alone.
     """
     taken = {name.lower() for name in META + PARTITIONS}
     found: list[Column] = []
-    unseen = set(log.redact) | set(log.hash)
+    unseen = {name for name in (*log.redact, *log.hash) if not (signature is RECORDED and name.startswith("$"))}
     for column, known_as in _all(signature, log.max_elements):
         unseen -= known_as
         unique = _unique(column.name, taken)
