@@ -1,4 +1,7 @@
-"""Environments of the peers: each its own, installed from its pinned and hashed requirements on first use."""
+"""Environments of the peers: each its own, installed from its pinned and hashed requirements on first use.
+
+`python -m bench.envs NAME` installs one now: those of the case `llm` are large, or built for minutes.
+"""
 
 import hashlib
 import re
@@ -12,7 +15,7 @@ ENVS = HERE / "envs"
 REQUIREMENTS = HERE / "requirements"
 TOOLS = ENVS / ".tools"
 WORK = ENVS / ".work"
-PYTHON = "3.11"
+PYTHON, STAMP = "3.11", "requirements.sha256"
 
 
 def uv() -> str:
@@ -24,18 +27,26 @@ def uv() -> str:
     return str(path)
 
 
+def _digest(name: str) -> str:
+    return hashlib.sha256((REQUIREMENTS / f"{name}.txt").read_bytes()).hexdigest()
+
+
+def installed(name: str) -> Path | None:
+    """The environment's folder, where it is there with the requirements of now."""
+    stamp = ENVS / name / STAMP
+    return ENVS / name if stamp.exists() and stamp.read_text() == _digest(name) else None
+
+
 def ensure(name: str) -> Path:
     """The environment's folder; made anew when its requirements have changed since it was installed."""
+    if found := installed(name):
+        return found
     requirements, folder = REQUIREMENTS / f"{name}.txt", ENVS / name
-    digest = hashlib.sha256(requirements.read_bytes()).hexdigest()
-    stamp = folder / "requirements.sha256"
-    if stamp.exists() and stamp.read_text() == digest:
-        return folder
     print(f"installing {name} into {folder.relative_to(HERE.parent)}", file=sys.stderr, flush=True)
     subprocess.run([uv(), "venv", "-q", "--clear", "--python", PYTHON, folder], check=True)
     install = [uv(), "pip", "install", "-q", "--python", folder / "bin" / "python", "--require-hashes", "-r"]
     subprocess.run([*install, requirements], check=True)
-    stamp.write_text(digest)
+    (folder / STAMP).write_text(_digest(name))
     return folder
 
 
@@ -55,3 +66,8 @@ def pinned(text: str, package: str) -> str:
 def version(name: str, package: str) -> str:
     """The version of a package in a peer's environment."""
     return pinned((REQUIREMENTS / f"{name}.txt").read_text(), package)
+
+
+if __name__ == "__main__":
+    for each in sys.argv[1:]:
+        print(ensure(each))

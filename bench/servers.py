@@ -151,14 +151,16 @@ def post(port: int, path: str, body: bytes, headers: dict[str, str], timeout: fl
         connection.close()
 
 
-def await_answer(process: subprocess.Popen, port: int, body: bytes, headers: dict[str, str], limit: float) -> bytes:
+def await_answer(
+    process: subprocess.Popen, port: int, body: bytes, headers: dict[str, str], limit: float, path: str = INFER
+) -> bytes:
     """The first 200 answer to an inference; asks every 5 ms until `limit` seconds have passed."""
     deadline, said = time.monotonic() + limit, "nothing listens"
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise Unavailable(f"it ended with exit code {process.returncode} before it answered")
         try:
-            status, answer = post(port, INFER, body, headers)
+            status, answer = post(port, path, body, headers)
         except (OSError, http.client.HTTPException) as e:
             said = str(e)
         else:
@@ -195,7 +197,13 @@ def stop(process: subprocess.Popen) -> None:
 
 @contextmanager
 def running(
-    server: Server, model: Path, body: bytes, headers: dict[str, str], cores: tuple[int, ...] = SERVER_CORES
+    server: Server,
+    model: Path,
+    body: bytes,
+    headers: dict[str, str],
+    cores: tuple[int, ...] = SERVER_CORES,
+    path: str = INFER,
+    patience: float = 60,
 ) -> Iterator[Running]:
     """The server, up and answering; it is gone when the block ends."""
     ports = free_ports()
@@ -205,7 +213,7 @@ def running(
     began = time.monotonic()
     process = spawn(Command(command.argv, names | command.env), cores, log)
     try:
-        answer = await_answer(process, ports.http, body, headers, limit=60)
+        answer = await_answer(process, ports.http, body, headers, patience, path)
         yield Running(process.pid, ports, time.monotonic() - began, answer)
     except Unavailable as e:
         raise Unavailable(f"{server.name}: {e}\n{log.read_text(errors='replace')[-800:]}") from None

@@ -28,12 +28,12 @@ PATH = "/v1/chat/completions"
 WARM = 20
 
 
-def request(size: int, **fields: object) -> bytes:
+def request(size: int, key: str = KEY, **fields: object) -> bytes:
     """One whose prompt has so many bytes."""
     about = {"model": "gemma", "messages": [{"role": "user", "content": "x" * size}], "max_tokens": 1, **fields}
     body = json.dumps(about).encode()
-    head = f"POST {PATH} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {KEY}\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
+    head = [f"POST {PATH} HTTP/1.1", "Host: a", f"Authorization: Bearer {key}", "Content-Type: application/json"]
+    return "\r\n".join([*head, f"Content-Length: {len(body)}", "", ""]).encode() + body
 
 
 class Connection:
@@ -48,6 +48,10 @@ class Connection:
 
     def stream(self, data: bytes) -> float:
         """Seconds to the first byte of the answer's body."""
+        return self.whole(data)[0]
+
+    def whole(self, data: bytes) -> tuple[float, bytes]:
+        """The same, and all of the answer."""
         start = time.perf_counter()
         self.socket.sendall(data)
         first, got = 0.0, b""
@@ -56,7 +60,7 @@ class Connection:
             if not first and b"data: " in got:
                 first = time.perf_counter() - start
         assert got.startswith(b"HTTP/1.1 200"), got[:200]
-        return first
+        return first, got
 
     def ask(self, data: bytes) -> float:
         """Seconds to the whole of an answer that has a length."""

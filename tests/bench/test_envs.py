@@ -26,4 +26,19 @@ def test_requirements_are_pinned_and_hashed_and_name_no_index(path):
 
 
 def test_every_environment_has_the_same_engine():
-    assert len({envs.version(path.stem, "onnxruntime") for path in FILES}) == 1
+    engines = [path.stem for path in FILES if "\nonnxruntime==" in path.read_text()]
+    assert len(engines) == 5
+    assert len({envs.version(each, "onnxruntime") for each in engines}) == 1
+
+
+def test_an_environment_is_installed_while_its_requirements_are_those_of_now(tmp_path, monkeypatch):
+    for name in ("ENVS", "REQUIREMENTS"):
+        monkeypatch.setattr(envs, name, tmp_path / name)
+        (tmp_path / name).mkdir()
+    (tmp_path / "REQUIREMENTS" / "a.txt").write_text("a==1")
+    assert envs.installed("a") is None
+    (tmp_path / "ENVS" / "a").mkdir()
+    (tmp_path / "ENVS" / "a" / envs.STAMP).write_text(envs._digest("a"))
+    assert envs.installed("a") == tmp_path / "ENVS" / "a"
+    (tmp_path / "REQUIREMENTS" / "a.txt").write_text("a==2")
+    assert envs.installed("a") is None
