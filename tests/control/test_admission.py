@@ -178,6 +178,12 @@ def test_a_language_model_that_fits_passes():
         ({"monitor": Monitor()}, "what a monitor sees of a language model is its payload log"),
         ({"monitor": Monitor(reference="/x.csv"), "payload": PayloadLog()}, "neither monitor.reference nor"),
         ({"language": Language(tensor_parallel=2)}, r"language\.tensor_parallel is 2"),
+        ({"language": Language(at_zero="prefetched")}, r"at_zero has no effect where replicas\.min is not 0"),
+        (
+            {"language": Language(at_zero="prefetched"), "replicas": Scaling(min=0), "target": "ray"},
+            "prefetched at target local, not at target ray",
+        ),
+        ({"language": Language(at_zero="asleep"), "replicas": Scaling(min=0)}, "llamacpp cannot sleep"),
         ({"language": Language(adapters=("a:1",))}, "the adapter a:1 is made for n, not for m:1"),
         ({"language": Language(draft="a:1")}, "a:1 is no generator"),
         (
@@ -197,6 +203,9 @@ def test_a_language_model_that_fits_passes():
         "monitor",
         "reference",
         "engine",
+        "no-zero",
+        "ray",
+        "no-sleep",
         "base",
         "draft",
         "elsewhere",

@@ -79,7 +79,7 @@ class Engine:
         self.ready_at = time.monotonic() + options.load
         self.counts = dict.fromkeys(("requests", "input", "cached", "output", "aborted", "running", "waiting"), 0)
         self.seen: deque[dict[str, Any]] = deque(maxlen=100)
-        self.hung = self.draining = False
+        self.hung = self.draining = self.asleep = False
         self.adapters: dict[str, float] = {}
 
     @property

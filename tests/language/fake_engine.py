@@ -150,6 +150,11 @@ class Connection(asyncio.Protocol):
                 told = [{"id": n, "is_processing": n < engine.counts["running"]} for n in range(engine.options.slots)]
             case "/lora-adapters":
                 told = [{"id": n, "path": name, "scale": 0.0} for n, name in enumerate(engine.adapters)]
+            case "/sleep" | "/wake_up":
+                engine.asleep = path == "/sleep"
+                engine.seen.append({"path": path, "headers": {}, "body": {}})
+                self.send("", kind="text/plain")
+                return True
             case _:
                 return False
         self.send(told)
@@ -191,6 +196,9 @@ class Connection(asyncio.Protocol):
             count = len(one.body["prompt"])
             choice = {"text": "", "logprobs": {"token_logprobs": [None, *[-1.0] * count]}, "finish_reason": "length"}
             self.send({"choices": [choice], "usage": one.usage})
+            return
+        if self.engine.asleep:
+            self.refuse(503, "the engine sleeps", "unavailable_error")
             return
         if one.options.fault == "error":
             self.refuse(500, "the engine failed", "server_error")

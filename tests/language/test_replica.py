@@ -72,7 +72,7 @@ def replica(tmp_path: Path, fake: str = "", **runtime: Any) -> Iterator[Running]
         model=ModelConfig(name="m", package=str(fake_package(tmp_path / "p")), version="3"),
         http=Address(path=str(work / "r.sock")),
         engine=Address(path=str(work / "r.llm.sock")),
-        language=Language(context=1024),
+        language=Language(context=1024, at_zero="asleep"),
         runtime=Runtime(threads=1, **runtime),
         variables=("FAKE",),
         log=str(tmp_path / "log"),
@@ -132,6 +132,32 @@ def test_engine_that_dies(tmp_path: Path) -> None:
             one.engine.post("/v1/chat/completions", json=CHAT | {"fake": {"fault": "die", "after": 1}})
         status, said = one.ended()
         assert (status, said) == (1, "error: vllm ended with status 13")
+
+
+def test_sleep_waits_for_a_stream_and_golden_examples_are_replayed_after_it(tmp_path: Path) -> None:
+    """Told to sleep and wake, it is ready again only when the engine has answered as it did."""
+    with replica(tmp_path, "--each=0.02 --tokens=30") as one:
+        one.until(one.ready)
+        with one.engine.stream("POST", "/v1/chat/completions", json=CHAT | {"stream": True}) as answer:
+            lines = (line for line in answer.iter_lines() if line)
+            next(lines)
+            assert one.http.post("/argosy/sleep").status_code == 200
+            assert not one.ready()
+            assert list(lines)[-1] == "data: [DONE]"
+
+        def asked() -> list[str]:
+            return [each["path"] for each in one.engine.get("/fake").json()["seen"]]
+
+        one.until(lambda: asked()[-1] == "/sleep")
+        assert one.engine.post("/v1/chat/completions", json=CHAT).status_code == 503
+        assert (one.ready(), one.http.get("/v2/health/live").status_code) == (False, 200)
+        assert one.http.post("/argosy/wake").status_code == 200
+        one.until(one.ready)
+        after = asked()[asked().index("/wake_up") :]
+        assert "/v1/completions" in after, "golden examples"
+        assert one.engine.post("/v1/chat/completions", json=CHAT).status_code == 200
+        one.http.post("/argosy/wake")
+        assert one.ready(), "who is awake stays so"
 
 
 @pytest.mark.slow

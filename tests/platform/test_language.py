@@ -78,6 +78,31 @@ def test_a_stream_wakes_an_endpoint(faked: str, start: Callable[..., Up], home: 
 
 
 @pytest.mark.slow
+def test_an_endpoint_sleeps_and_its_processes_stay(faked: str, start: Callable[..., Up]):
+    platform = start().ready()
+    spec = SPEC | {"language": {"context": 512, "at_zero": "asleep"}, "price": {"input": 1.0}}
+    spec |= {"model": faked, "replicas": {"min": 0, "max": 1, "idle": 1, "hourly": 3.6}}
+    url = platform.call("PUT", "/v1/endpoints/m", spec, wait=60)["url"]
+
+    def phases() -> list[str]:
+        return [each["phase"] for each in platform.ask("GET", "/v1/replicas").json()]
+
+    before = platform.pids()
+    for _ in range(2):
+        until(lambda: phases() == ["asleep"])
+        cold = platform.ask("GET", "/v1/endpoints/m").json()["cold_start"]
+        assert cold["state"] == "asleep"
+        assert Stream(f"{url}/chat/completions").tokens() == 16
+        assert platform.pids() == before
+    until(lambda: "asleep" in platform.ask("GET", "/v1/endpoints/m").json()["cold_start"]["seconds"])
+    cold = platform.ask("GET", "/v1/endpoints/m").json()["cold_start"]
+    assert cold["price"]["asleep"] == pytest.approx(cold["seconds"]["asleep"] / 1000)
+    platform.call("DELETE", "/v1/endpoints/m")
+    until(lambda: not platform.pids())
+    assert platform.stop() == 0
+
+
+@pytest.mark.slow
 def test_a_version_that_is_slower_to_its_first_token_is_rolled_back(faked: str, start: Callable[..., Up]):
     def spec(delay: float) -> dict[str, Any]:
         rollout = {"strategy": "canary", "steps": [{"weight": 30, "requests": 100_000}]}

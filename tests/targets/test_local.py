@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from argosy.spec.revision import Revision
 from argosy.spec.settings import Home
 from argosy.targets import group
 from argosy.targets.launch import Unpacked, folder
-from argosy.targets.local import LocalTarget, cores
+from argosy.targets.local import LocalTarget, cores, prefetch, resident
 from argosy.targets.tags import scan
 from tests.targets.lab import ID, STAND_IN, LocalLab, authority, empty, failed, ready, revision, until
 
@@ -144,3 +145,22 @@ async def test_usage_names_the_process(lab: LocalLab):
     found = {one.process.pid for one in scan(lab.home.root)}
     assert {each.pid for each in (await local.usage()).values()} == found
     await local.stop()
+
+
+def test_weights_are_read_ahead_into_the_page_cache(tmp_path: Path):
+    folder = tmp_path / "weights"
+    (folder / "deep").mkdir(parents=True)
+    assert resident(folder) == 0.0
+    for path in (folder / "a", folder / "deep" / "b"):
+        path.write_bytes(os.urandom(1 << 20))
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    (folder / "empty").touch()
+    before = resident(folder)
+    prefetch(folder)
+    until = time.monotonic() + 20
+    while resident(folder) < 1 and time.monotonic() < until:
+        time.sleep(0.01)
+    assert before <= resident(folder) == 1.0
+    assert resident(tmp_path / "nothing") == 0.0

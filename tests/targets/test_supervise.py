@@ -104,6 +104,34 @@ def test_a_released_replica_answers_what_was_routed_to_it_before():
     assert after(21.0, released=True)[0] == [("terminate", 0)]
 
 
+def test_the_last_one_sleeps_and_is_the_first_to_run_again():
+    def look(state, want, now, *verdicts, sleeps=True, **changes):
+        seen = tuple(
+            ProcessState(slot=slot, verdict=each, released=True, **changes) for slot, each in enumerate(verdicts)
+        )
+        return supervise(Observation(now=now, want=want, processes=seen, sleeps=sleeps), state)
+
+    state = {0: Slot(phase="running"), 1: Slot(phase="running")}
+    _, state = look(state, 1, 1.0, "ready", "ready")
+    actions, state = look(state, 1, 2.0, "ready", "ready")
+    assert (actions, state[0].phase) == ([("terminate", 1)], "running"), "only at zero"
+    state = {0: state[0]}
+    _, state = look(state, 0, 3.0, "ready")
+    actions, state = look(state, 0, 4.0, "ready")
+    assert (actions, state[0].phase) == ([], "asleep")
+    asleep = dict(state)
+    assert look(state, 0, 999.0, "unready") == ([], asleep), "for as long as nobody wants it"
+    actions, state = look(asleep, 2, 1000.0, "unready")
+    assert (actions, state[0].phase) == ([("start", 1)], "running")
+    for changes in ({"sleeps": False}, {}):
+        actions, state = look(asleep, 0, 5.0, "unready" if changes else "hung", **changes)
+        assert (actions, state[0].phase) == ([("terminate", 0)], "stopping"), "removed, or hung"
+    actions, state = look(asleep, 0, 5.0, "unready", ended=Ended(now=5.0, status=1, healthy=9.0, reason="boom"))
+    assert actions == [("reap", 0)]
+    starting = {0: Slot(phase="released")}
+    assert look(starting, 0, 5.0, "starting")[0] == [("terminate", 0)], "there is nothing yet that could sleep"
+
+
 def test_a_refusal_is_a_failure_at_once():
     _, state = step({}, 1)
     _, state = step(state, 1, 1.0, ProcessState(slot=0, ended=Ended(now=1.0, status=7, healthy=0, reason="row 3")))

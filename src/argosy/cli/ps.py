@@ -61,6 +61,9 @@ def _print(
     for one in endpoints:
         if one["reason"]:
             click.echo(f"{one['name']}: {one['reason']}")
+        if (cold := one.get("cold_start")) and cold["seconds"]:
+            price: dict[str, str] = one["endpoint"].get("price") or {}
+            click.echo(f"{one['name']}: {cold['state']}; a start took {_starts(cold, price.get('currency', ''))}")
     if objectives := [_objective(one["name"], slo) for one in endpoints for slo in one.get("slos", ())]:
         click.echo()
         table(("endpoint", "objective", "good", "budget left", "now"), objectives)
@@ -74,6 +77,12 @@ def _print(
         click.echo(f"\ntarget {target} is away: {why}")
     for one in endpoints if name else ():
         click.echo(f"\n{endpoint_call(one['digest'], one['name'], one['url'], one['endpoint']['public'])}")
+
+
+def _starts(cold: dict[str, Any], currency: str) -> str:
+    """Seconds and price by what there was of the replica."""
+    prices = {name: f" and {price:.2g} {currency}".rstrip() for name, price in cold["price"].items()}
+    return ", ".join(f"{took:.2g} s{prices.get(name, '')} ({name})" for name, took in cold["seconds"].items())
 
 
 def _objective(endpoint: str, slo: dict[str, Any]) -> tuple[str, ...]:

@@ -178,6 +178,10 @@ def check_language(endpoint: Endpoint, version: Version, store: Store, settings:
         check(version.manifest, language, endpoint.resources, there.memory)
     except ArgosyError as error:
         raise type(error)(f"{name}: {error.message}") from None
+    if language.at_zero != "absent" and not may_sleep(endpoint):
+        raise InvalidArgument(f"{name}: language.at_zero has no effect where replicas.min is not 0")
+    if language.at_zero == "prefetched" and target != "local":
+        raise InvalidArgument(f"{name}: weights are prefetched at target local, not at target {target}")
     _check_beside(name, language, version, store, target)
 
 

@@ -314,6 +314,9 @@ class Controller:
                 now=time.time(),
                 wanted=self.scaler.replicas(declared),
                 scaling=self.scaler.reason(name),
+                cold_start=self.scaler.cold(
+                    declared, running.get(declared.serving.active or declared.revision, NOTHING)
+                ),
                 slos=self.slos(name),
             )
         )

@@ -5,7 +5,7 @@ import msgspec
 from argosy.spec.endpoint import Endpoint, Runtime
 from argosy.spec.revision import Revision, RevisionStatus
 from argosy.spec.secret import masked
-from argosy.spec.status import EndpointPhase, EndpointStatus, SloStatus
+from argosy.spec.status import ColdStart, EndpointPhase, EndpointStatus, SloStatus
 from argosy.store.endpoints import WENT_BACK, Declared
 
 PLAIN = Runtime()
@@ -23,6 +23,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     now: float = 0.0
     wanted: int
     scaling: str = ""
+    cold_start: ColdStart | None = None
     slos: tuple[SloStatus, ...] = ()
 
     def of(self, revision: str | None) -> RevisionStatus:
@@ -54,6 +55,7 @@ def status(facts: Facts) -> EndpointStatus:
         ready=facts.of(active).ready,
         url=facts.url,
         scaling=facts.scaling,
+        cold_start=facts.cold_start,
         slos=facts.slos,
         endpoint=_shown(declared.endpoint),
         generation=declared.generation,

@@ -2,6 +2,7 @@
 its answers before it ends it, and ends itself, with the reason, where the engine does."""
 
 import asyncio
+import contextlib
 import logging
 import signal
 import sys
@@ -21,7 +22,7 @@ from argosy.serving.answers import Answers
 from argosy.serving.counts import ReplicaCounts, Work
 from argosy.serving.dataplane import DataPlane
 from argosy.serving.exchange import Exchange
-from argosy.serving.http import HttpApp
+from argosy.serving.http import PLATFORM, HttpApp
 from argosy.serving.listener import Listener
 from argosy.serving.model import ServedModel
 from argosy.serving.tls import ServerTls
@@ -51,7 +52,9 @@ class LanguagePlane(DataPlane):
         self._config = config
         self.package: Package | None = None
         self.loaded = False
+        self.resting = self.asleep = False
         self.dead = ""
+        self.turned = asyncio.Event()
         self.load = Load()
         self._busy, self._read = 0.0, time.monotonic()
 
@@ -59,7 +62,7 @@ class LanguagePlane(DataPlane):
         return not self.dead
 
     def ready(self) -> bool:
-        return self.loaded and not self.draining and not self.dead
+        return self.loaded and not (self.draining or self.dead or self.resting or self.asleep)
 
     def get(self, name: str, version: str = "") -> ServedModel:
         """Refuses: the engine answers at an address of its own."""
@@ -107,14 +110,20 @@ class LanguagePlane(DataPlane):
 
 
 class LanguageApp(HttpApp):
-    """Its metrics are those of the engine, under one name whatever engine it is."""
+    """Its metrics are those of the engine, under one name whatever engine it is. Told to sleep or to wake, it is not
+    ready any more before it answers."""
 
     def __init__(self, plane: LanguagePlane) -> None:
         super().__init__(plane)
         self._of = plane
 
     def handle(self, exchange: Exchange) -> None:
-        if exchange.path == "/metrics":
+        turned = {f"{PLATFORM}sleep": True, f"{PLATFORM}wake": False}.get(exchange.path)
+        if turned is not None and exchange.method == "POST" and self._of.answers is not None:
+            self._of.resting = turned
+            self._of.turned.set()
+            exchange.answer(200, b"{}")
+        elif exchange.path == "/metrics":
             told = metrics.render(self._of).decode()
             for name, kind, text, field in METRICS:
                 told += f"# HELP {name} {text}\n# TYPE {name} {kind}\n{name} {getattr(self._of.load, field)}\n"
@@ -162,7 +171,11 @@ class LanguageReplica:
         assert server is not None
         progress, since = Load(), time.monotonic()
         while True:
-            await asyncio.sleep(LOOK)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK):
+                    await self.plane.turned.wait()
+            self.plane.turned.clear()
+            await self._turn(server)
             now = time.monotonic()
             if server.process.ended():
                 raise Internal(server.reason())
@@ -181,6 +194,20 @@ class LanguageReplica:
                     f"{server.engine.name} has made no progress for {timeout:g} s although it was asked to"
                 )
                 raise Internal(self.plane.dead)
+
+    async def _turn(self, server: EngineServer) -> None:
+        """Sleep, once what is generated has ended, or wake and replay the golden examples, if told to."""
+        plane, began = self.plane, time.monotonic()
+        if (resting := plane.resting) == plane.asleep:
+            return
+        plane.asleep = True  # until the engine is awake and checked, whatever is told meanwhile
+        if resting:
+            await asyncio.to_thread(server.drain, self._config.runtime.drain_timeout)
+        await asyncio.to_thread(server.turn, asleep=resting)
+        if not resting and plane.package is not None:
+            await asyncio.to_thread(replay, server, plane.package)
+        plane.asleep = resting
+        LOG.info("%s after %.2f s", "asleep" if resting else "awake and checked", time.monotonic() - began)
 
     async def drain(self) -> None:
         """Be ready no more, wait for the answers that are being generated, and end the engine."""

@@ -12,6 +12,7 @@ from argosy.spec.strict import Amount, Count, Declaration
 
 Kind = Literal["generator", "encoder", "reranker", "adapter"]
 KV_TYPES = ("f16", "q8_0", "q4_0")
+AtZero = Literal["absent", "prefetched", "asleep"]
 
 
 def _column(name: str, datatype: str = "BYTES", semantic: Semantic = "") -> TensorSpec:
@@ -76,7 +77,9 @@ class Language(Declaration, frozen=True, kw_only=True):
     `gpu_layers` go to the GPU (-1: all that fit); `tensor_parallel` is over how many GPUs each layer is spread.
     `batch_tokens` is the most that one step of the engine takes in. `draft` is the model that speculative decoding asks
     first, a version as `gemma-draft:1`, or `ngram`; empty: none. `adapters` are versions of adapters that replicas load
-    beside their base.
+    beside their base. `at_zero` says what stays of a replica while the endpoint has none: nothing (`absent`), its
+    weights in the page cache of the machine (`prefetched`), or its processes, with the weights in main memory and not
+    on the GPU (`asleep`).
     """
 
     context: Annotated[int, Meta(ge=0)] = 0
@@ -87,6 +90,7 @@ class Language(Declaration, frozen=True, kw_only=True):
     batch_tokens: Count = 2048
     draft: str = ""
     adapters: tuple[str, ...] = ()
+    at_zero: AtZero = "absent"
 
     where: ClassVar[str] = "language."
 

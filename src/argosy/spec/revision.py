@@ -9,7 +9,7 @@ from argosy.spec.address import Address
 from argosy.spec.endpoint import Resources, Runtime
 from argosy.spec.language import Language
 
-ReplicaPhase = Literal["starting", "ready", "draining", "stopping"]
+ReplicaPhase = Literal["starting", "ready", "draining", "stopping", "asleep"]
 
 
 class Revision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,7 +37,7 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 class Replica(msgspec.Struct, frozen=True, kw_only=True):
     """One running copy: where it is reached for HTTP, for gRPC, by the recorder and, where it is a language model, for
-    its engine's own server. Only `ready` ones take new requests.
+    its engine's own server. Only `ready` ones take new requests; one that is `asleep` can soon be ready.
 
     `started`: seconds since 1970; `doing` says what one that starts is at.
     """
@@ -74,7 +74,7 @@ class RevisionStatus(msgspec.Struct, frozen=True, kw_only=True):
     `pending` says what replicas that are wanted wait for (a node with room, an image), which is no failure.
 
     `replaced` counts replicas that ended unasked and had to be replaced, since this target runs; `trouble`
-    says why the last one did.
+    says why the last one did. `prefetched`: without a replica, nearly all of its weights are in the page cache.
     """
 
     replicas: tuple[Replica, ...] = ()
@@ -82,6 +82,7 @@ class RevisionStatus(msgspec.Struct, frozen=True, kw_only=True):
     pending: str = ""
     replaced: int = 0
     trouble: str = ""
+    prefetched: bool = False
 
     @property
     def ready(self) -> int:

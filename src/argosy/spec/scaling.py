@@ -21,7 +21,8 @@ class Scaling(Declaration, frozen=True, kw_only=True):
     Replicas are counted so that at most `late` of the requests wait longer than `wait`, for a load that is exceeded
     one cold start from now with probability 1 - `confidence`, and so that no more than `target` of all slots are busy
     on average. `window` is the time over which load is averaged, `history` the time from which growth is learned,
-    `patience` how long fewer replicas must be enough before any is stopped.
+    `patience` how long fewer replicas must be enough before any is stopped. `hourly` is what a replica costs an hour,
+    by which starts from zero are priced.
     """
 
     min: int = 1
@@ -34,6 +35,7 @@ class Scaling(Declaration, frozen=True, kw_only=True):
     history: Positive = 1800.0
     patience: Amount = 120.0
     idle: Amount = 300.0
+    hourly: Amount = 0.0
 
     where: ClassVar[str] = "scaling."
 

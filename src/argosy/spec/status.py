@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from argosy.spec.endpoint import Endpoint
+from argosy.spec.language import AtZero
 from argosy.spec.revision import Replica
 
 EndpointPhase = Literal["starting", "ready", "updating", "failed", "stopped"]
@@ -23,12 +24,23 @@ class SloStatus(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class ColdStart(msgspec.Struct, frozen=True, kw_only=True):
+    """Of an endpoint that may go to zero: what there is of a replica now (`ready`, `starting`, or what the next one
+    starts from: `asleep`, `prefetched`, `absent`); by what it started from, the seconds that the longest of the last
+    starts took, and their price, where `hourly` is declared."""
+
+    state: str
+    seconds: dict[AtZero, float] = {}
+    price: dict[AtZero, float] = {}
+
+
 class EndpointStatus(msgspec.Struct, frozen=True, kw_only=True):
     """An endpoint: what is declared, what serves, why not.
 
     `starting`: not enough replicas of the serving revision are ready, and `reason` says what the oldest that starts is
     at; `updating`: another revision is on its way;
-    `scaling`: why there are so many replicas, where they follow the load; `slos`: how its objectives stand;
+    `scaling`: why there are so many replicas, where they follow the load; `cold_start`: how they come back from zero;
+    `slos`: how its objectives stand;
     `failed`: the declared revision does not become ready, for `reason`, and `serving` says which version still does.
     """
 
@@ -44,6 +56,7 @@ class EndpointStatus(msgspec.Struct, frozen=True, kw_only=True):
     replicas: int
     ready: int
     scaling: str = ""
+    cold_start: ColdStart | None = None
     slos: tuple[SloStatus, ...] = ()
     url: str = ""
     endpoint: Endpoint

@@ -12,14 +12,17 @@ import msgspec
 from argosy.process.tail import last_words
 from argosy.spec.address import Address
 from argosy.spec.errors import ArgosyError, BadSignature
+from argosy.spec.language import AtZero
 from argosy.spec.revision import Replica, ReplicaPhase, Revision, RevisionStatus
 from argosy.targets import log
 from argosy.targets.backoff import Ended, describe
-from argosy.targets.health import Health, Probe, probe, update
+from argosy.targets.health import Health, Probe, ask, probe, update
 from argosy.targets.supervise import Observation, ProcessState, Slot, State, failure, supervise, unasked
 
 RETRY_UNPACK = 5.0
 SETTLE = 1.0
+SLEEP, WAKE = "/argosy/sleep", "/argosy/wake"
+"""What a replica whose engine can sleep is told."""
 
 P = TypeVar("P")
 P_contra = TypeVar("P_contra", contravariant=True)
@@ -66,6 +69,8 @@ class Running:
         self.slot = slot
         self.process = process
         self.released = False
+        self.awake = True
+        self._turned = asyncio.Event()
         self.health = Health(born=time.monotonic())
         self._log_start = log.size(place.log)
         self._trouble = trouble
@@ -94,6 +99,8 @@ class Running:
             phase = "stopping"
         elif slot.phase in ("draining", "released"):
             phase = "draining"
+        elif slot.phase == "asleep":
+            phase = "asleep"
         return Replica(
             id=self.place.replica,
             endpoint=self.revision.endpoint,
@@ -119,6 +126,8 @@ class Running:
         if found.live == "silent":
             found = msgspec.structs.replace(found, live="yes", ready="yes")
         self.health = update(found, self.health)
+        if self._sleeps and found.live == "yes":
+            await ask(self.place.http, WAKE, 2.0, "POST")
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Begin to probe, and call `changed` whenever something is different."""
@@ -133,7 +142,27 @@ class Running:
             self._over = over or self._past_its_time() or await self._past_its_memory(process)
             if self.health.verdict != before or self._over != over:
                 changed()
-            await asyncio.sleep(0.1 if self.health.verdict == "starting" else 1.0)
+            await self._turn()
+            soon = self.health.verdict == "starting" or (self.awake and self.health.verdict == "unready")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.1 if soon else 1.0):
+                    await self._turned.wait()
+            self._turned.clear()
+
+    def turn(self, *, awake: bool) -> None:
+        """Have it sleep or serve, if it can."""
+        if awake != self.awake:
+            self.awake, self.released = awake, self.released and not awake
+            self._turned.set()
+
+    @property
+    def _sleeps(self) -> bool:
+        return self.revision.language is not None and self.revision.language.at_zero == "asleep"
+
+    async def _turn(self) -> None:
+        """Say so, as long as it is not as it shall be."""
+        if self._sleeps and self.health.verdict == ("unready" if self.awake else "ready"):
+            await ask(self.place.http, WAKE if self.awake else SLEEP, 2.0, "POST")
 
     async def _look(self) -> None:
         self.health = update(await self._probe(), self.health)
@@ -179,6 +208,7 @@ class Group(Generic[P]):
         self.revision = revision
         self.want = 0
         self.settle = SETTLE
+        self.leaving = False
         self.running: dict[int, Running] = {}
         self._package: P | None = None
         self._stale = False
@@ -203,6 +233,16 @@ class Group(Generic[P]):
         ready = any(each.phase == "ready" for each in replicas)
         failed = self._error or ("" if ready else failure(self._state))
         return RevisionStatus(replicas=replicas, failed=failed, replaced=self._replaced, trouble=self._trouble)
+
+    @property
+    def at_zero(self) -> AtZero:
+        """What stays of a replica that is not wanted any more."""
+        return self.revision.language.at_zero if self.revision.language else "absent"
+
+    @property
+    def package(self) -> P | None:
+        """What it starts from, once it is there."""
+        return self._package
 
     def release(self, replicas: Collection[str]) -> None:
         """The gateway sends these nothing more."""
@@ -243,10 +283,13 @@ class Group(Generic[P]):
             processes=tuple(one.state() for one in self.running.values()),
             drain_timeout=self.revision.runtime.drain_timeout,
             settle=self.settle,
+            sleeps=self.at_zero == "asleep" and not self.leaving,
         )
         before = self._state
         actions, self._state = supervise(observed, before)
         changed = bool(actions) or self._state != before
+        for slot, one in self.running.items():
+            one.turn(awake=self._state.get(slot, Slot()).phase != "asleep")
         for act, slot in actions:
             if act == "start":
                 assert package is not None

@@ -61,13 +61,14 @@ def update(probe: Probe, state: Health) -> Health:
     return msgspec.structs.replace(state, verdict=verdict, ready_since=since, bad=0, answered=probe.now)
 
 
-async def ask(address: Address, path: str, timeout: float) -> Answer:
-    """GET `path` at the address; only the status line is read."""
+async def ask(address: Address, path: str, timeout: float, method: str = "GET") -> Answer:
+    """A request without a body for `path` at the address; only the status line is read."""
     try:
         async with asyncio.timeout(timeout):
             reader, writer = await connect(address)
             try:
-                writer.write(f"GET {path} HTTP/1.1\r\nHost: replica\r\nConnection: close\r\n\r\n".encode())
+                head = f"{method} {path} HTTP/1.1\r\nHost: replica\r\nContent-Length: 0\r\n"
+                writer.write(f"{head}Connection: close\r\n\r\n".encode())
                 await writer.drain()
                 words = (await reader.readline()).split(None, 2)
             finally:

@@ -2,28 +2,37 @@
 
 import asyncio
 import contextlib
+import ctypes
+import mmap
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+import numpy as np
 import psutil
 
 from argosy.process import sandbox
 from argosy.process.cores import cores, gpus, memory
 from argosy.process.process import Process
 from argosy.spec.errors import ArgosyError
-from argosy.spec.revision import ResourceUsage, Revision
+from argosy.spec.revision import ResourceUsage, Revision, RevisionStatus
 from argosy.spec.settings import Home
 from argosy.spec.tracing import Tracing
 from argosy.targets.base import Capacity
-from argosy.targets.group import Running
+from argosy.targets.group import Group, Running
 from argosy.targets.launch import COMMAND, NO_TRACING, Launcher, Place, Unpacked, folder, new_place, prepare
 from argosy.targets.supervised import Supervised
 from argosy.targets.tags import Found, Record, scan
 
 if TYPE_CHECKING:
     from argosy.store.authority import Authority
+
+
+WARM = 0.9
+"""The share of a model's weights in the page cache from which it counts as prefetched."""
 
 
 class LocalTarget(Supervised[Unpacked]):
@@ -46,6 +55,9 @@ class LocalTarget(Supervised[Unpacked]):
     ) -> None:
         prepare(home)
         super().__init__(home, fetch, signs)
+        self._idle: dict[str, Path] = {}
+        self._cached: set[str] = set()
+        self._reading: asyncio.Task[None] | None = None
         self._tls, authority = network == "tls", signs() if network == "tls" else None
         self._launcher = Launcher(home=home, command=command, tracing=tracing, authority=authority, envoy=envoy)
 
@@ -113,12 +125,62 @@ class LocalTarget(Supervised[Unpacked]):
             wanted[name] = max(wanted.get(name, 0), group.want)
         return max(1, cores() // max(1, sum(wanted.values())))
 
+    def _ended(self, group: Group[Unpacked]) -> None:
+        """Read the weights of a revision ahead that may come back soon."""
+        if group.at_zero == "prefetched" and not group.leaving and group.package is not None:
+            weights = self._idle[group.revision.id] = group.package.folder / "weights"
+            self._reading = asyncio.create_task(self._prefetch(group.revision.id, weights))
+
+    async def _prefetch(self, revision: str, weights: Path) -> None:
+        await asyncio.to_thread(prefetch, weights)
+        await self._look_at(revision, weights)
+
+    async def _look_at(self, revision: str, weights: Path) -> None:
+        there = await asyncio.to_thread(resident, weights) >= WARM
+        (self._cached.add if there else self._cached.discard)(revision)
+
+    async def endpoints(self, revision: str) -> RevisionStatus:
+        status = await super().endpoints(revision)
+        prefetched = revision in self._cached and not status.replicas
+        return msgspec.structs.replace(status, prefetched=True) if prefetched else status
+
+    async def remove(self, revision: str) -> None:
+        self._idle.pop(revision, None)
+        self._cached.discard(revision)
+        await super().remove(revision)
+
     async def _tend(self) -> None:
-        """Bound the logs, and renew certificates."""
+        """Bound the logs, renew certificates, and see what is left of weights in the page cache."""
         await super()._tend()
+        for revision, weights in list(self._idle.items()):
+            await self._look_at(revision, weights)
         shown = {place.certificates: place.identity for place in self._places() if place.identity is not None}
         if shown or self._tls:
             await self._renew(shown)
+
+
+def prefetch(weights: Path) -> None:
+    """Have the kernel read these files ahead, into its page cache."""
+    for path in _files(weights):
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
+
+
+def resident(weights: Path) -> float:
+    """The share of these files, by pages, that is in the page cache."""
+    pages = there = 0
+    libc = ctypes.CDLL(None, use_errno=True)
+    for path in _files(weights):
+        with contextlib.suppress(OSError, ValueError):  # gone, or empty
+            array = np.memmap(path, np.uint8, "r")
+            seen = np.zeros(-(-len(array) // mmap.PAGESIZE), np.uint8)
+            failed = libc.mincore(*map(ctypes.c_void_p, (array.ctypes.data, len(array), seen.ctypes.data)))
+            pages, there = pages + len(seen), there + (0 if failed else int((seen & 1).sum()))
+    return there / pages if pages else 0.0
+
+
+def _files(weights: Path) -> list[Path]:
+    return sorted(each for each in (weights.rglob("*") if weights.is_dir() else [weights]) if each.is_file())
 
 
 def used_by(leaders: Mapping[int, str]) -> dict[str, ResourceUsage]:

@@ -12,8 +12,9 @@ from argosy.targets.backoff import REFUSED, Backoff, Ended, after
 from argosy.targets.health import Verdict
 
 Act = Literal["start", "terminate", "kill", "reap"]
-Phase = Literal["idle", "running", "leaving", "draining", "released", "stopping", "hung"]
-"""`leaving`: past a bound, it serves until another one does in its place. `released`: drained by the gateway."""
+Phase = Literal["idle", "running", "leaving", "draining", "released", "stopping", "hung", "asleep"]
+"""`leaving`: past a bound, it serves until another one does in its place. `released`: drained by the gateway. `asleep`:
+not wanted now, it is the first to run again."""
 
 
 OVERLAP = 30.0
@@ -40,7 +41,8 @@ class ProcessState(msgspec.Struct, frozen=True, kw_only=True):
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """What is, and what is wanted, at `now`. `settle`: seconds that a released replica goes on for requests that the
-    gateway had routed to it just before. `can_start`: there is a package to start from."""
+    gateway had routed to it just before. `can_start`: there is a package to start from. `sleeps`: the last
+    one is not stopped."""
 
     now: float
     want: int
@@ -48,6 +50,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     drain_timeout: float = 30.0
     settle: float = 0.0
     can_start: bool = True
+    sleeps: bool = False
 
 
 class Slot(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +74,7 @@ def supervise(observed: Observation, state: State) -> tuple[list[Action], State]
     for one in observed.processes:
         actions += _advance(one, slots, observed)
     _drain_surplus(observed, slots)
+    _wake(observed, slots)
     actions += _start_missing(observed, slots)
     return actions, {n: slot for n, slot in slots.items() if slot.phase != "idle" or n < observed.want}
 
@@ -95,6 +99,12 @@ def _advance(one: ProcessState, slots: dict[int, Slot], observed: Observation) -
     elif slot.phase in ("draining", "released") and (
         one.verdict in ("starting", "hung") or waited >= (observed.settle if slot.phase == "released" else RELEASE)
     ):
+        if observed.sleeps and not observed.want and one.verdict == "ready":
+            slots[n] = _enter("asleep", slot, now)
+            return []
+        slots[n] = _enter("stopping", slot, now)
+        return [("terminate", n)]
+    elif slot.phase == "asleep" and (one.verdict == "hung" or not observed.sleeps):
         slots[n] = _enter("stopping", slot, now)
         return [("terminate", n)]
     elif (slot.phase == "hung" and waited >= HUNG_GRACE) or (
@@ -130,6 +140,14 @@ def _drain_surplus(observed: Observation, slots: dict[int, Slot]) -> None:
     running = sorted((n for n, slot in slots.items() if slot.phase == "running"), key=lambda n: (n in ready, -n))
     for n in running[: max(0, len(running) - observed.want)]:
         slots[n] = _enter("draining", slots[n], observed.now)
+
+
+def _wake(observed: Observation, slots: dict[int, Slot]) -> None:
+    """Those that sleep take part before others are started."""
+    running = sum(slot.phase == "running" for slot in slots.values())
+    asleep = sorted(n for n, slot in slots.items() if slot.phase == "asleep")
+    for n in asleep[: max(0, observed.want - running)]:
+        slots[n] = _enter("running", slots[n], observed.now)
 
 
 def _start_missing(observed: Observation, slots: dict[int, Slot]) -> list[Action]:

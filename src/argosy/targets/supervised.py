@@ -48,6 +48,9 @@ class Supervised(Generic[P]):
             log.rotate(place.log)
         log.prune(self._home.logs, [place.replica for place in running])
 
+    def _ended(self, group: Group[P]) -> None:
+        """Nothing of this revision runs any more."""
+
     async def _renew(self, shown: Mapping[Path, TlsIdentity]) -> None:
         """Make the certificates that are due, in the folders of replicas with these identities."""
         try:
@@ -78,8 +81,8 @@ class Supervised(Generic[P]):
 
     async def scale(self, revision: Revision, replicas: int) -> None:
         group = self._group(revision)
-        if group.want != replicas:
-            group.want = replicas
+        if group.want != replicas or group.leaving:
+            group.want, group.leaving = replicas, False
             self._wake.set()
         group.unpack(self._fetch)
 
@@ -89,8 +92,8 @@ class Supervised(Generic[P]):
 
     async def remove(self, revision: str) -> None:
         """Drain and stop every replica of a revision; it is forgotten when the last one is gone."""
-        if (group := self._groups.get(revision)) and group.want:
-            group.want = 0
+        if (group := self._groups.get(revision)) and not group.leaving:
+            group.want, group.leaving = 0, True
             self._wake.set()
 
     async def release(self, replicas: Collection[str]) -> None:
@@ -133,6 +136,7 @@ class Supervised(Generic[P]):
             if not group.want and not group.running:
                 await group.close()
                 del self._groups[key]
+                self._ended(group)
         if not self._groups:
             self._empty.set()
         if time.monotonic() - self._tended >= TEND_SECONDS:
@@ -142,7 +146,7 @@ class Supervised(Generic[P]):
 
     async def stop(self) -> None:
         for group in self._groups.values():
-            group.want, group.settle = 0, 0.0
+            group.want, group.settle, group.leaving = 0, 0.0, True
             group.release([one.place.replica for one in group.running.values()])
         self._wake.set()
         self._empty.clear()

@@ -15,7 +15,7 @@ from argosy.serving.counts import Counts, Work
 from argosy.spec.address import Address
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import Unavailable
-from argosy.spec.revision import Replica, RevisionStatus
+from argosy.spec.revision import Replica, ReplicaPhase, RevisionStatus
 from argosy.spec.scaling import Scaling
 from argosy.store.endpoints import Declared, Progress, RolloutPhase, Serving
 from argosy.telemetry.counters import ProcessCounts
@@ -199,6 +199,44 @@ async def test_cold_starts_are_measured():
     assert world.scaler.cold_start("d") == 5.0
     await world.seconds(10, 5)
     assert world.scaler.cold_start("d") == pytest.approx(4.0, abs=1.0)
+
+
+def test_starts_are_timed_by_what_there_was():
+    scaler = World(Scaling(min=0, max=1, hourly=36.0)).scaler
+    declared = World(Scaling(min=0, max=1, hourly=36.0)).declared
+    declared = msgspec.structs.replace(declared, revision="r")
+    load = scaler._loads["d"] = EndpointLoad(0)  # pyright: ignore[reportPrivateUsage]
+
+    def see(now: float, phase: ReplicaPhase | None = None, run: float = 1.0, *, prefetched: bool = False) -> str:
+        one = Replica(id="d-0", endpoint="d", revision="r", phase=phase or "ready", http=Address(), started=run)
+        status = RevisionStatus(replicas=(one,) if phase else (), prefetched=prefetched)
+        load.time_starts(now, status)
+        found = scaler.cold(declared, status)
+        assert found
+        return found.state
+
+    assert (see(0), load.cold_start) == ("absent", 5.0)
+    assert (see(1, "starting"), see(9, "ready"), load.cold_start) == ("starting", "ready", 8.0)
+    assert (see(20, prefetched=True), see(21, "starting", 2.0), see(24, "ready", 2.0)) == (
+        "prefetched",
+        "starting",
+        "ready",
+    )
+    assert (see(30, "draining", 2.0), see(31, "asleep", 2.0)) == ("prefetched", "asleep")
+    assert load.cold_start == 8.0, "not measured yet: the longest there was"
+    assert (see(40, "starting", 2.0), see(40.5, "ready", 2.0), see(50, "asleep", 2.0)) == (
+        "starting",
+        "ready",
+        "asleep",
+    )
+    assert load.cold_start == 0.5
+    found = scaler.cold(declared, RevisionStatus())
+    assert found
+    assert found.seconds == {"absent": 8.0, "prefetched": 3.0, "asleep": 0.5}
+    assert found.price == {"absent": pytest.approx(0.08), "prefetched": pytest.approx(0.03), "asleep": 0.005}
+    for replicas in (1, Scaling(min=1)):
+        endpoint = Endpoint(name="d", model="m:1", replicas=replicas)
+        assert scaler.cold(msgspec.structs.replace(declared, endpoint=endpoint), RevisionStatus()) is None
 
 
 async def test_without_counts_nothing_is_stopped_and_it_says_so():

@@ -3,13 +3,16 @@
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from argosy.engines.language import vllm
 from argosy.engines.language.base import Setup
+from argosy.engines.language.llamacpp import LlamaCpp
 from argosy.engines.language.vllm import Vllm
 from argosy.process.sandbox import Policy
 from argosy.spec.address import Address
+from argosy.spec.errors import Unsupported
 from argosy.spec.language import Language
 
 SETUP = Setup(name="m", weights="/w", address=Address(path="/run/e.sock"), threads=3, language=Language(context=2048))
@@ -31,6 +34,19 @@ def test_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
         "OMP_NUM_THREADS": "3",
         "VLLM_CPU_KVCACHE_SPACE": "1",
     }
+
+
+def test_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its server has the paths for it only in what it calls development mode."""
+    monkeypatch.setattr(vllm, "gpus", lambda: ("/dev/nvidia0",))
+    setup = msgspec.structs.replace(SETUP, language=Language(at_zero="asleep"))
+    command, more = Vllm().command(setup)
+    assert ("--enable-sleep-mode" in command, more["VLLM_SERVER_DEV_MODE"]) == (True, "1")
+    command, more = Vllm().command(msgspec.structs.replace(setup, language=Language(at_zero="prefetched")))
+    assert ("--enable-sleep-mode" in command, "VLLM_SERVER_DEV_MODE" in more) == (False, False)
+    Vllm().check(setup.language)
+    with pytest.raises(Unsupported, match="and llamacpp cannot sleep: declare 'prefetched'"):
+        LlamaCpp().check(setup.language)
 
 
 def test_all_settings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -276,6 +276,6 @@ def scales(observed: Observation, wanted: Wanted, state: Serving) -> list[tuple[
         return [(wanted.revision, wanted.replicas)]
     wanted = _awake(wanted) if wanted.elastic else wanted
     if wanted.policy.strategy == "recreate" and progress.phase == "starting" and not wanted.policy.shadow:
-        stopped = not observed.of(progress.stable).replicas
+        stopped = all(each.phase == "asleep" for each in observed.of(progress.stable).replicas)
         return [(progress.stable, 0), (progress.candidate, wanted.replicas if stopped else 0)]
     return [(progress.stable, progress.held), (progress.candidate, wanted.replicas)]

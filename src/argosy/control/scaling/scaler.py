@@ -15,8 +15,10 @@ from argosy.gateway.clusters import WAITING
 from argosy.gateway.traffic import Traffic
 from argosy.serving.counts import Work
 from argosy.spec.errors import ArgosyError
+from argosy.spec.language import AtZero
 from argosy.spec.revision import Replica, RevisionStatus
 from argosy.spec.scaling import Scaling
+from argosy.spec.status import ColdStart
 from argosy.store.endpoints import Declared
 from argosy.telemetry.counters import traffic_since
 from argosy.telemetry.feed import Feed, Key
@@ -41,27 +43,38 @@ class EndpointLoad:
         self.reason = ""
         self.state: ScalerState | None = None
         self.at = -math.inf
-        self.cold_starts = deque[float](maxlen=STARTS)
+        self.cold_starts: dict[AtZero, deque[float]] = {}
+        self.cold: AtZero = "absent"
         self.traffic: dict[str, Traffic] = {}
         self.work: dict[str, Work] = {}
-        self.starting: dict[str, float] = {}
+        self.starting: dict[str, tuple[float, AtZero]] = {}
+        self.asleep: set[str] = set()
         self.answered = self.busy = 0.0
         self.waiting, self.reported = 0, -math.inf
 
     @property
     def cold_start(self) -> float:
-        """Seconds from asking for a replica to its first request."""
-        return max(self.cold_starts, default=COLD_START)
+        """Seconds from asking for a replica to its first request, from what there is of it now or, where that was not
+        measured yet, from anything."""
+        measured = self.cold_starts.get("asleep" if self.asleep else self.cold)
+        return max(measured or [each for found in self.cold_starts.values() for each in found], default=COLD_START)
 
-    def time_starts(self, now: float, replicas: Iterable[Replica]) -> None:
-        """Time those that start until they are ready."""
-        alive = {each.run: each for each in replicas}
+    def time_starts(self, now: float, status: RevisionStatus) -> None:
+        """Time those that start until they are ready, by what they start from."""
+        alive = {each.run: each for each in status.replicas}
+        self.asleep &= alive.keys()
         for run, each in alive.items():
-            if each.phase == "starting":
-                self.starting.setdefault(run, now)
+            if each.phase == "asleep":
+                self.asleep.add(run)
+            elif each.phase == "starting":
+                self.starting.setdefault(run, (now, "asleep" if run in self.asleep else self.cold))
             elif each.phase == "ready" and run in self.starting:
-                self.cold_starts.append(now - self.starting.pop(run))
-        self.starting = {run: at for run, at in self.starting.items() if run in alive}
+                at, state = self.starting.pop(run)
+                self.cold_starts.setdefault(state, deque(maxlen=STARTS)).append(now - at)
+                self.asleep.discard(run)
+        self.starting = {run: began for run, began in self.starting.items() if run in alive}
+        if not alive:
+            self.cold = "prefetched" if status.prefetched else "absent"
 
     def arrivals(self, traffic: Mapping[str, Traffic]) -> int:
         """Requests that came since the last decision. A revision seen first counts from now on. Those of them that were
@@ -111,6 +124,18 @@ class Scaler:
         """Seconds that a replica of this endpoint takes to start."""
         return self._loads[name].cold_start if name in self._loads else COLD_START
 
+    def cold(self, declared: Declared, status: RevisionStatus) -> ColdStart | None:
+        """What there is of an endpoint that may go to zero, and what starts took."""
+        replicas, load = declared.endpoint.replicas, self._loads.get(declared.endpoint.name)
+        if not isinstance(replicas, Scaling) or replicas.min or load is None:
+            return None
+        phases = {each.phase for each in status.replicas}
+        state = next((each for each in ("ready", "starting", "asleep") if each in phases), load.cold)
+        seconds: dict[AtZero, float] = {name: max(each) for name, each in load.cold_starts.items()}
+        hourly = replicas.hourly / 3600
+        price: dict[AtZero, float] = {name: hourly * each for name, each in seconds.items()} if hourly else {}
+        return ColdStart(state=state, seconds=seconds, price=price)
+
     def demand(self, name: str, waiting: int) -> bool:
         """So many requests wait for an endpoint in the activator. Whether that calls for a decision at once."""
         load = self._loads.get(name)
@@ -131,7 +156,7 @@ class Scaler:
             if isinstance(scaling, Scaling):
                 loads[name] = load = self._loads.get(name) or _begun(each, scaling, status)
                 load.wanted = min(load.wanted, scaling.max)
-                load.time_starts(now, _replicas(each, status))
+                load.time_starts(now, _status(each, status))
                 if not 0 <= now - load.at < INTERVAL:
                     due.append((each, scaling))
         self._loads = loads
@@ -202,5 +227,9 @@ def loaded(declared: Declared) -> tuple[str, ...]:
 
 
 def _replicas(declared: Declared, status: Mapping[str, RevisionStatus]) -> tuple[Replica, ...]:
-    """Those of the revision that serves, or, before any does, of the declared one."""
-    return status.get(declared.serving.active or declared.revision, RevisionStatus()).replicas
+    return _status(declared, status).replicas
+
+
+def _status(declared: Declared, status: Mapping[str, RevisionStatus]) -> RevisionStatus:
+    """That of the revision that serves, or, before any does, of the declared one."""
+    return status.get(declared.serving.active or declared.revision, RevisionStatus())

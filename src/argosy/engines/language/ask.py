@@ -84,6 +84,15 @@ class Ask:
         except httpx.HTTPError as error:
             raise Unavailable(f"the engine does not answer: {error!r}") from None
 
+    def order(self, path: str) -> None:
+        """Have it do something that takes no body. Raises Unavailable where it does not answer, Internal."""
+        try:
+            answer = self._http.post(path)
+        except httpx.HTTPError as error:
+            raise Unavailable(f"the engine does not answer: {error!r}") from None
+        if answer.status_code != 200:
+            raise Internal(f"the engine answers {path} with status {answer.status_code}")
+
     def send(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Its whole answer to a request, from any thread. Raises as `chat`."""
         return self._post(path, body)

@@ -66,13 +66,15 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
 
 class LanguageEngine(ABC):
     """One kind of engine. `extra` brings it; `kv_types` and `settings` are what it can be set to, of those of
-    `Language`; `own_user`: its child may be another user than we, where we are root."""
+    `Language`; `own_user`: its child may be another user than we, where we are root. `sleeps`: the paths of its server
+    that put it to sleep and wake it, where it can."""
 
     name: ClassVar[str]
     extra: ClassVar[str]
     settings: ClassVar[tuple[str, ...]]
     kv_types: ClassVar[tuple[str, ...]] = ("f16",)
     own_user: ClassVar[bool] = True
+    sleeps: ClassVar[tuple[str, str] | None] = None
 
     @abstractmethod
     def installed(self) -> bool:
@@ -97,6 +99,8 @@ class LanguageEngine(ABC):
             value = getattr(language, name)
             if value != getattr(default, name) and name not in self.settings:
                 raise Unsupported(f"language.{name} is {value!r}, which {self.name} does not have: leave it out")
+        if language.at_zero == "asleep" and self.sleeps is None:
+            raise Unsupported(f"language.at_zero is 'asleep', and {self.name} cannot sleep: declare 'prefetched'")
         if language.kv_type not in self.kv_types:
             known = " or ".join(self.kv_types)
             raise Unsupported(f"language.kv_type is '{language.kv_type}'; {self.name} has {known}")

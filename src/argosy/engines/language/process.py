@@ -96,6 +96,11 @@ class EngineServer:
             while time.monotonic() < deadline and not self.process.ended() and not idle(self.load(seconds)):
                 time.sleep(0.1)
 
+    def turn(self, *, asleep: bool) -> None:
+        """Put it to sleep, or wake it. Raises Unavailable, Internal."""
+        if self.engine.sleeps is not None:
+            self.ask.order(self.engine.sleeps[0 if asleep else 1])
+
     def end(self) -> None:
         """End it now, with all that it started."""
         self.ask.__exit__()

@@ -27,6 +27,7 @@ class Vllm(LanguageEngine):
 
     name, extra = "vllm", "vllm"
     settings = tuple(name for name in KEPT if name not in ("kv_type", "gpu_layers"))
+    sleeps = ("/sleep?level=1", "/wake_up")
     own_user = False  # another program has no right left to read packages in the home of a user
 
     def installed(self) -> bool:
@@ -34,6 +35,7 @@ class Vllm(LanguageEngine):
 
     def command(self, setup: Setup) -> tuple[list[str], dict[str, str]]:
         language, at = setup.language, setup.address
+        more = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "OMP_NUM_THREADS": str(setup.threads)}
         command = [os.environ.get(PYTHON) or sys.executable, "-m", MODULE]
         command += ["--model", setup.weights, "--served-model-name", setup.name]
         command += ["--uds", at.path] if at.path else ["--host", at.host, "--port", str(at.port)]
@@ -46,11 +48,15 @@ class Vllm(LanguageEngine):
             draft: dict[str, object] = {"num_speculative_tokens": DRAFTED}
             draft |= {"model": setup.draft} if setup.draft else {"method": "ngram", "prompt_lookup_max": DRAFTED}
             command += ["--speculative-config", json.dumps(draft)]
+        if language.at_zero == "asleep":
+            command += ["--enable-sleep-mode"]
+            more["VLLM_SERVER_DEV_MODE"] = (
+                "1"  # its server has the paths for it then; the gateway leads to none of them
+            )
         if setup.adapters:
             command += ["--enable-lora", "--lora-modules"]
             command += [f"{name}={path}" for name, path in setup.adapters.items()]
         command += ["--enable-prompt-tokens-details", "--disable-uvicorn-access-log"]
-        more = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "OMP_NUM_THREADS": str(setup.threads)}
         if not gpus():
             command += ["--enforce-eager", "--dtype", "bfloat16"]
             more["VLLM_CPU_KVCACHE_SPACE"] = "1"
