@@ -21,7 +21,7 @@ class One:
 class Generator(One):
     """A version of a language model."""
 
-    manifest = SimpleNamespace(language=LanguageModel(kind="generator", architecture="gemma3"))
+    manifest = SimpleNamespace(engine="llamacpp", language=LanguageModel(kind="generator", architecture="gemma3"))
 
 
 def test_the_target_is_part_of_it_where_it_is_not_this_machine():
@@ -45,5 +45,5 @@ def test_a_language_model_has_the_settings_of_its_engine_in_its_id():
 @pytest.mark.parametrize(("kind", "encodes"), [("encoder", True), ("reranker", True), ("generator", False)])
 def test_an_encoder_is_known_as_one(kind, encodes):
     version = One()
-    version.manifest = SimpleNamespace(language=LanguageModel(kind=kind, architecture="bert"))
+    version.manifest = SimpleNamespace(engine="llamacpp", language=LanguageModel(kind=kind, architecture="bert"))
     assert revision_of(Endpoint(name="m", model="m:1"), version).encodes is encodes  # type: ignore[arg-type]

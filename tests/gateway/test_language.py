@@ -64,8 +64,9 @@ async def client(gateway, engine):
         api_key("narrow", id="narrow", scopes=("gemma",)),
         api_key("test", id="t", scopes=("gemma:test",)),
     ]
-    second = msgspec.structs.replace(version(engine, "2", weight=0))
-    gemma = model(engine, revisions=(version(engine), second), testers=True)
+    first = msgspec.structs.replace(version(engine), adapters={"poet": "poet", "clerk": 1})
+    second = msgspec.structs.replace(version(engine, "2", weight=0), adapters={"poet": "poet:2"})
+    gemma = model(engine, revisions=(first, second), testers=True)
     await gateway.start([gemma, model(engine, "other"), model(engine, "open", auth=False)], keys)
     async with await http(gateway, headers=AUTH) as client:
         yield client
@@ -165,7 +166,7 @@ async def test_what_is_not_ours_reaches_the_engine_as_it_was_sent(client, engine
         answer = await client.post(CHAT, content=draw.choice(["", " \n"]) + text + draw.choice(["", "\r\n"]))
         assert answer.status_code == 200, text
         sent = engine.told()["seen"][-1]["body"]
-        added = ("timings_per_token", "stream_options") if number % 2 else ()
+        added = ("lora", *(("timings_per_token", "stream_options") if number % 2 else ()))
         assert {name: sent[name] for name in sent if name not in added} == dict(body)
 
 
@@ -200,7 +201,50 @@ async def test_versions_and_adapters_are_parts_of_the_name(client, engine):
     answer = await client.post(CHAT, json=chat("gemma:2"), headers={"authorization": "Bearer test"})
     assert (answer.headers["x-argosy-revision"], answer.json()["model"]) == ("r2", "gemma")
     assert (await client.post(CHAT, json=chat("gemma+poet"))).json()["model"] == "poet"
+    assert (await client.post(CHAT, json=chat("gemma:2+poet"), headers={"authorization": "Bearer test"})).json()[
+        "model"
+    ] == "poet:2"
     assert (await client.post(CHAT, json=chat())).json()["model"] == "gemma"
+    none = await client.post(CHAT, json=chat("gemma+painter"))
+    assert (none.status_code, none.json()["error"]["code"]) == (404, "model_not_found")
+    assert none.json()["error"]["message"].endswith(": it has clerk, poet")
+    assert (await client.post(CHAT, json=chat("other+poet"))).status_code == 404
+
+
+async def test_an_adapter_that_has_a_number_is_chosen_by_it(client, engine):
+    def sent():
+        return engine.told()["seen"][-1]["body"]
+
+    for stream in (False, True):
+        answer = await client.post(CHAT, json=chat("gemma+clerk", stream=stream))
+        assert answer.status_code == 200
+        assert (sent()["model"], sent()["lora"]) == ("clerk", [{"id": 1, "scale": 1}])
+        await client.post(CHAT, json=chat("gemma", stream=stream))
+        assert (sent()["model"], sent()["lora"]) == ("gemma", [{"id": 0, "scale": 0}])
+    await client.post("/endpoints/gemma/v1/chat/completions", json={})
+    assert sent() == {"lora": [{"id": 0, "scale": 0}]}
+    await client.post(CHAT, json=chat("other"))
+    assert "lora" not in sent()
+    by_path = await client.post("/endpoints/gemma/v1/chat/completions", json=chat("gemma+clerk"))
+    assert (by_path.status_code, sent()["lora"]) == (200, [{"id": 1, "scale": 1}])
+    for body in ({"lora": []}, {"lora": [{"id": 0, "scale": 1}]}):
+        assert (await client.post(CHAT, json=chat(**body))).status_code == 400
+    hidden = json.dumps(chat("gemma"))[:-1] + ', "\\u006cora": [{"id": 1, "scale": 1}]}'
+    assert (await client.post(CHAT, content=hidden)).json()["error"]["code"] == "invalid_request"
+
+
+async def test_revisions_that_number_an_adapter_differently(gateway, engine):
+    first = msgspec.structs.replace(version(engine), adapters={"poet": 0, "old": 1})
+    second = msgspec.structs.replace(version(engine, "2", weight=3), adapters={"poet": 1})
+    await gateway.start([model(engine, revisions=(first, second), auth=False)])
+    asked = {"poet": set(), "old": set()}
+    async with await http(gateway) as client:
+        for number in range(40):
+            name = "old" if number % 4 == 0 else "poet"
+            answer = await client.post(CHAT, json=chat(f"gemma+{name}"))
+            (lora,) = engine.told()["seen"][-1]["body"]["lora"]
+            asked[name].add((answer.headers["x-argosy-revision"], lora["id"]))
+    assert asked == {"poet": {("r1", 0), ("r2", 1)}, "old": {("r1", 1)}}
 
 
 async def test_a_path_names_the_endpoint_whatever_the_body_says(gateway, client, engine):
@@ -262,12 +306,14 @@ async def test_models_are_those_that_the_key_covers(client):
         assert [each["id"] for each in answer["data"]] == answer["models"]
         return answer["models"]
 
-    assert await ids() == ["gemma", "open", "other"]
-    assert await ids(authorization="Bearer narrow") == ["gemma", "open"]
+    adapted = ["gemma", "gemma+clerk", "gemma+poet"]
+    assert await ids() == [*adapted, "open", "other"]
+    assert await ids(authorization="Bearer narrow") == [*adapted, "open"]
     assert await ids(authorization="") == ["open"]
     one = (await client.get("/v1/models/gemma")).json()
     openai = {"id": "gemma", "object": "model", "created": 0, "owned_by": "argosy"}
     assert one == {**openai, "name": "gemma", "ready": True}
+    assert (await client.get("/v1/models/gemma%2Bpoet")).json()["id"] == "gemma+poet"
     assert (await client.get("/v1/models/nobody")).json()["error"]["code"] == "model_not_found"
     assert (await client.get("/v1/models/other", headers={"authorization": "Bearer narrow"})).status_code == 404
     assert (await client.get("/v1/models/gemma", headers={"authorization": ""})).status_code == 401

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 import openai
 import pydantic
 import pytest
@@ -16,7 +17,7 @@ from argosy_conformance import run
 from tests.gateway.kit import KEY, api_key
 from tests.gateway.test_language import lines, model
 from tests.gateway.test_openai_clients import client
-from tests.language.weights import gemma
+from tests.language.weights import gemma, gemma_adapter
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("gemma")]
 pytest.importorskip("xllamacpp")
@@ -33,15 +34,39 @@ class Server:
 @pytest.fixture(scope="module")
 def server():
     folder = Path(tempfile.mkdtemp(prefix="agm"))
-    with started("llamacpp", gemma(), Language(context=2048, slots=2), 2, folder, name="gemma") as engine:
+    adapters = {name: str(gemma_adapter(folder / name, seed)) for seed, name in enumerate(("poet", "clerk"))}
+    language = Language(context=2048, slots=2)
+    with started("llamacpp", gemma(), language, 1, folder, name="gemma", adapters=adapters) as engine:
         yield engine
     shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
 async def url(gateway, server):
-    await gateway.start([model(Server(server.setup.address.path), timeout=300)], [api_key()])
+    gemma = model(Server(server.setup.address.path), timeout=300)
+    first = msgspec.structs.replace(gemma.revisions[0], adapters={"poet": 0, "clerk": 1})
+    await gateway.start([msgspec.structs.replace(gemma, revisions=(first,))], [api_key()])
     return f"{await gateway.url()}/v1"
+
+
+async def test_each_adapter_answers_for_itself(url, server):
+    """Whoever had the slot before: what was computed with one adapter is not used for another, nor for the base."""
+    prompt = "One, two, three, four. " * 20 + "The capital of France is"
+    async with client(url, timeout=300) as ai:
+
+        async def ask(name):
+            made = await ai.completions.create(model=name, prompt=prompt, max_tokens=8, temperature=0)
+            return made.choices[0].text
+
+        def alone(lora):
+            body = {"prompt": prompt, "max_tokens": 8, "temperature": 0, "cache_prompt": False, "lora": lora}
+            return server.ask.send("/v1/completions", body)["choices"][0]["text"]
+
+        adapted = {"gemma": [{"id": 0, "scale": 0}], "gemma+poet": [{"id": 0, "scale": 1}]}
+        wanted = {name: alone(lora) for name, lora in adapted.items()}
+        assert wanted["gemma"] != wanted["gemma+poet"]
+        for name in (*adapted, *adapted, "gemma+clerk", *adapted):
+            assert await ask(name) == wanted.get(name, await ask(name)), name
 
 
 class Colour(pydantic.BaseModel):

@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from argosy.process import flock
 
 CHAT = (
@@ -78,6 +80,19 @@ def gguf_bytes(
         data += fill(count // elements * width)
         data += bytes(-len(data) % align)
     return head + bytes(-len(head) % align) + data
+
+
+def gemma_adapter(path: Path, seed: int = 1) -> Path:
+    """A GGUF adapter of Gemma 3 270M with random numbers, large enough to change what it answers."""
+    random = np.random.default_rng(seed)
+    keys = {"general.type": "adapter", "general.architecture": "gemma3", "adapter.type": "lora"}
+    tensors = {"blk.3.attn_q.weight.lora_a": (640, 4), "blk.3.attn_q.weight.lora_b": (4, 1024)}
+
+    def fill(size: int) -> bytes:
+        return random.normal(0, 1, size // 4).astype("<f4").tobytes()
+
+    path.write_bytes(gguf_bytes(keys | {"adapter.lora.alpha": 8.0}, tensors, F32, fill))
+    return path
 
 
 KEYS: dict[str, Any] = {

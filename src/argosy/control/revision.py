@@ -32,6 +32,7 @@ def revision_of(endpoint: Endpoint, version: Version) -> Revision:
         resources=endpoint.resources,
         target=target,
         language=language,
+        engine=version.manifest.engine if language is not None else "",
         encodes=about is not None and about.kind in ("encoder", "reranker"),
     )
 

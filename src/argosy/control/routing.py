@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 
 from argosy.control.decide import Route
+from argosy.engines.language.process import ENGINES
 from argosy.gateway.model import (
     USUAL_CACHE,
     ApiKey,
@@ -14,6 +15,7 @@ from argosy.gateway.model import (
     Upstream,
 )
 from argosy.spec.endpoint import Endpoint
+from argosy.spec.language import adapter_name
 from argosy.spec.payload import PayloadLog
 from argosy.spec.revision import Replica, Revision
 from argosy.spec.settings import GatewaySettings
@@ -38,6 +40,7 @@ def endpoint_route(
                 weight=weight,
                 upstreams=running(name),
                 language=(language := revisions[name].language) is not None,
+                adapters=adapters(revisions[name]),
                 encodes=revisions[name].encodes,
                 cache=(language.context * language.slots if language else 0) or USUAL_CACHE,
             )
@@ -59,6 +62,14 @@ def _recorded(log: PayloadLog | None) -> RecordedShare | None:
     """What the gateway has to say to the recorder, which takes out patterns before it cuts at `max_text`."""
     size = log and min(max(2 * log.max_text, LEAST_RECORDED), MOST_RECORDED)
     return RecordedShare(share=log.sample, errors=log.errors, bytes=size) if log and size else None
+
+
+def adapters(revision: Revision) -> dict[str, str | int]:
+    """Those of a revision by name, with what its engine knows them by."""
+    names = [adapter_name(each) for each in revision.language.adapters] if revision.language else []
+    if revision.engine and ENGINES[revision.engine].numbers:
+        return {name: number for number, name in enumerate(names)}
+    return {name: name for name in names}
 
 
 def upstreams(replicas: Iterable[Replica]) -> tuple[Upstream, ...]:

@@ -1,6 +1,7 @@
 """Routes of OpenAI's API. The model's name is in the body: `lua/language.lua` reads it and carries it to the routes in
 a header, so that a tree over the endpoints' names decides, as for gRPC."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -8,16 +9,18 @@ import msgspec
 from argosy.gateway.access_log import LUA
 from argosy.gateway.answers import direct
 from argosy.gateway.clusters import ENGINE, HTTP
-from argosy.gateway.listener import AFFINITY, LANGUAGE, NAMED_VERSION
-from argosy.gateway.model import EndpointRoute
+from argosy.gateway.listener import AFFINITY, LANGUAGE, NAMED_ADAPTER, NAMED_VERSION
+from argosy.gateway.model import EndpointRoute, RevisionRoute
 from argosy.gateway.replies import LANGUAGE_BYTES, openai_error
-from argosy.gateway.targets import Targets, evenly, read_whole, rows_path, switched_on
+from argosy.gateway.targets import Targets, evenly, fraction, read_whole, rows_path, switched_on
 from argosy.process.envoy import Resource, set_header
 
 PREFIX = "/v1/"
 GENERATE = ("/v1/chat/completions", "/v1/completions", "/v1/responses")
 ENCODE = ("/v1/embeddings", "/v1/rerank")
 MODELS = "/v1/models"
+NO_ADAPTER = -1
+"""What a request to the base says to engines that know adapters by number."""
 NO_MODEL = "the model does not exist here, or the request names none"
 NOTHING = f"there is nothing at this path; there are {', '.join((*GENERATE, *ENCODE, MODELS))}"
 
@@ -27,7 +30,7 @@ def endpoint_routes(endpoint: EndpointRoute, targets: Targets) -> list[Resource]
     replicas that answer for embeddings themselves."""
     protocol = ENGINE if endpoint.language else HTTP
     matches: list[Resource] = [{"prefix": PREFIX}] if endpoint.language else [{"path": path} for path in ENCODE]
-    routes = _versions(endpoint, targets, matches, protocol)
+    routes = [*_versions(endpoint, targets, matches, protocol), *_adapters(targets, endpoint, endpoint.public)]
     led = targets.lead(endpoint, endpoint.public, protocol)
     for match in matches:
         for also, action in targets.mirrored(endpoint, led, protocol) if led else []:
@@ -47,6 +50,7 @@ def _versions(endpoint: EndpointRoute, targets: Targets, matches: list[Resource]
         same = evenly(each for each in endpoint.revisions if each.version == version)
         if led := targets.lead(endpoint, same, protocol):
             header = {"name": NAMED_VERSION, "string_match": {"exact": version}}
+            routes += _adapters(targets, endpoint, same, header)
             routes += [_forward(targets, endpoint, {**each, "headers": [header]}, led, test=True) for each in matches]
     if not versions and not endpoint.language:
         return routes
@@ -55,13 +59,49 @@ def _versions(endpoint: EndpointRoute, targets: Targets, matches: list[Resource]
     return [*routes, _refuse(targets, endpoint, none, 404, f"model '{endpoint.endpoint}': {known}")]
 
 
+def _adapters(
+    targets: Targets, endpoint: EndpointRoute, revisions: Sequence[RevisionRoute], *version: Resource
+) -> list[Resource]:
+    """Requests that name an adapter, at this version: to revisions that have it; those whose engines know it by
+    another word have a route of their own, with their share of the requests."""
+    names = sorted({each for one in revisions for each in one.adapters})
+    routes: list[Resource] = []
+    for name in names:
+        known: dict[str | int, list[RevisionRoute]] = {}
+        for one in revisions:
+            if one.weight and name in one.adapters:
+                known.setdefault(one.adapters[name], []).append(one)
+        rest = sum(each.weight for alike in known.values() for each in alike)
+        header = {"name": NAMED_ADAPTER, "string_match": {"exact": name}}
+        for word, alike in known.items():
+            led, weight = targets.lead(endpoint, alike, ENGINE), sum(each.weight for each in alike)
+            shadow = endpoint.mirror and endpoint.revision(endpoint.mirror.revision).adapters.get(name)
+            copied = led is not None and len(known) == 1 and shadow == word and not version
+            for also, action in targets.mirrored(endpoint, led, ENGINE) if copied and led else [({}, led)]:
+                match: Resource = {"prefix": PREFIX, "headers": [*version, header], **also}
+                if weight < rest:
+                    match["runtime_fraction"] = fraction(weight / rest)
+                if action is not None:
+                    route = _forward(targets, endpoint, match, action, test=bool(version))
+                    route["metadata"]["filter_metadata"][LUA]["adapter"] = word
+                    routes.append(route)
+            rest -= weight
+    if not (names or endpoint.language or endpoint.encodes):
+        return routes
+    none: Resource = {"prefix": PREFIX, "headers": [*version, {"name": NAMED_ADAPTER, "present_match": True}]}
+    have = f"it has {', '.join(names)}" if names else "it has none"
+    said = f"model '{endpoint.endpoint}' has no adapter of this name that takes traffic: {have}"
+    return [*routes, _refuse(targets, endpoint, none, 404, said)]
+
+
 def unnamed_routes(endpoints: tuple[EndpointRoute, ...]) -> list[Resource]:
     """Requests whose body is not yet read, or names nobody."""
     unread = [_unread(endpoints, {"path": path}) for path in (*GENERATE, *ENCODE)]
     names = [
-        {"name": each.endpoint, "key": each.auth, "text": msgspec.json.encode(_model(each)).decode()}
+        {"name": about["id"], "key": each.auth, "text": msgspec.json.encode(about).decode()}
         for each in endpoints
         if each.language or each.encodes
+        for about in _models(each)
     ]
     listed = _unread(endpoints, {"path_separated_prefix": MODELS})
     listed["metadata"]["filter_metadata"][LUA] |= {"models": names, "open": True}
@@ -76,10 +116,15 @@ def endpoint_paths(endpoint: EndpointRoute) -> list[Resource]:
     return [_unread((endpoint,), {"path": f"{base}{path}"}) for path in ENCODE if endpoint.encodes]
 
 
-def _model(endpoint: EndpointRoute) -> dict[str, Any]:
-    """OpenAI's fields of a model, and KServe's."""
-    openai = {"id": endpoint.endpoint, "object": "model", "created": 0, "owned_by": "argosy"}
-    return {**openai, "name": endpoint.endpoint, "ready": endpoint.ready or endpoint.waiting is not None}
+def _models(endpoint: EndpointRoute) -> list[dict[str, Any]]:
+    """OpenAI's fields of a model, and KServe's; and those of its adapters."""
+    name, ready = endpoint.endpoint, endpoint.ready or endpoint.waiting is not None
+    adapters = sorted({each for revision in endpoint.public for each in revision.adapters})
+    ids = [name, *(f"{name}+{each}" for each in adapters)]
+    return [
+        {"id": each, "object": "model", "created": 0, "owned_by": "argosy", "name": each, "ready": ready}
+        for each in ids
+    ]
 
 
 def _unread(endpoints: tuple[EndpointRoute, ...], match: Resource) -> Resource:
@@ -96,6 +141,8 @@ def _forward(
     targets: Targets, endpoint: EndpointRoute, match: Resource, led: Resource, *, test: bool = False
 ) -> Resource:
     route = targets.forward(endpoint, match, led, test=test)
+    if any(isinstance(word, int) for each in endpoint.revisions for word in each.adapters.values()):
+        route["metadata"]["filter_metadata"][LUA]["adapter"] = NO_ADAPTER
     if endpoint.language:
         attempts = set_header("x-argosy-attempts", "%UPSTREAM_REQUEST_ATTEMPT_COUNT%")
         route["response_headers_to_add"] = [*route.get("response_headers_to_add", []), attempts]

@@ -14,12 +14,12 @@ NAME = "argosy"
 RATE_LIMIT = "envoy.filters.http.local_ratelimit"
 FIRST = "argosy.first_message"
 LANGUAGE, AFFINITY = "argosy.language", "argosy.affinity"
-NAMED, NAMED_VERSION = "x-argosy-endpoint", "x-argosy-version"
-"""Which endpoint and version the body of a request to a language model names."""
+NAMED, NAMED_VERSION, NAMED_ADAPTER = "x-argosy-endpoint", "x-argosy-version", "x-argosy-adapter"
+"""Which endpoint, version and adapter the body of a request to a language model names."""
 EXTRACTION = "envoy.filters.http.grpc_field_extraction"
 WHOLE = "envoy.filters.http.buffer"
 SECRET = "argosy-tls"
-OURS = (KEY, "x-argosy-shadow", RECORD, RATE, SERVER, NAMED, NAMED_VERSION)
+OURS = (KEY, "x-argosy-shadow", RECORD, RATE, SERVER, NAMED, NAMED_VERSION, NAMED_ADAPTER)
 """Headers that only the gateway sets."""
 STREAMS = 40
 """At once, in one connection: a client with more to ask waits, or opens another."""

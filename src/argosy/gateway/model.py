@@ -229,13 +229,15 @@ class RevisionRoute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """A revision's share of its endpoint: weight 0 answers only on its own `/versions/{version}` paths.
 
     `language`: it is a language model, whose engine answers OpenAI's API; `cache` tokens are what is taken to be in the
-    cache of each of its engines. `encodes`: its replicas answer OpenAI's API for embeddings."""
+    cache of each of its engines. `adapters` are what callers may choose by name, with what its engines know each by:
+    a name, or a number. `encodes`: its replicas answer OpenAI's API for embeddings."""
 
     revision: str
     version: str
     weight: int = 0
     upstreams: tuple[Upstream, ...] = ()
     language: bool = False
+    adapters: dict[str, str | int] = {}
     encodes: bool = False
     cache: int = USUAL_CACHE
 
@@ -297,6 +299,10 @@ class EndpointRoute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         """The revisions that answer callers: all but one that gets copies only."""
         shadow = self.mirror.revision if self.mirror else ""
         return tuple(each for each in self.revisions if each.revision != shadow or each.weight)
+
+    def revision(self, name: str) -> RevisionRoute:
+        """The one of this id."""
+        return next(each for each in self.revisions if each.revision == name)
 
     @property
     def language(self) -> bool:

@@ -162,6 +162,8 @@ class LanguageReplica:
         self._server = server = EngineServer(engine, setup(config, package), work, log)
         await asyncio.to_thread(server.wait, config.runtime.start_timeout)
         await asyncio.to_thread(replay, server, package)
+        for name, folder in config.adapters.items():
+            await asyncio.to_thread(replay, server, open_package(Path(folder)), name)
         self.plane.loaded = True
 
     async def watch(self) -> None:

@@ -1,6 +1,7 @@
 """Language models: what a package says of one, how its engine is set up, what its tokens cost and how many a key may
 use."""
 
+import re
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
@@ -8,11 +9,12 @@ from msgspec import Meta
 
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.signature import Semantic, Signature, TensorSpec
-from argosy.spec.strict import Amount, Count, Declaration
+from argosy.spec.strict import Amount, Count, Declaration, repeated
 
 Kind = Literal["generator", "encoder", "reranker", "adapter"]
 KV_TYPES = ("f16", "q8_0", "q4_0")
 AtZero = Literal["absent", "prefetched", "asleep"]
+_ADAPTER = re.compile(r"[a-z0-9][a-z0-9._-]*[:@][A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def _column(name: str, datatype: str = "BYTES", semantic: Semantic = "") -> TensorSpec:
@@ -93,6 +95,18 @@ class Language(Declaration, frozen=True, kw_only=True):
     at_zero: AtZero = "absent"
 
     where: ClassVar[str] = "language."
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if bad := next((each for each in self.adapters if not _ADAPTER.fullmatch(each)), None):
+            raise InvalidArgument(f"language.adapters: '{bad[:80]}' is no NAME:VERSION or NAME@ALIAS")
+        if twice := repeated(map(adapter_name, self.adapters)):
+            raise InvalidArgument(f"language.adapters has two versions of '{twice}'; callers choose by the name alone")
+
+
+def adapter_name(ref: str) -> str:
+    """What callers choose an adapter by, as in `gemma+poet`."""
+    return re.split("[:@]", ref, maxsplit=1)[0]
 
 
 class Price(Declaration, frozen=True, kw_only=True):

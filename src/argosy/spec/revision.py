@@ -16,8 +16,8 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """One version with one runtime configuration behind one endpoint. Immutable; `id` follows from the rest.
 
     A target replaces replicas that use more memory than `resources` declare, and gives engines so many threads. All
-    replicas of a revision run in one `target`. `language`: of a language model, whose engine answers
-    callers by a server of its own, how that runs. `encodes`: it answers for embeddings or ranks texts."""
+    replicas of a revision run in one `target`. `language`: of a language model, whose `engine` answers callers by a
+    server of its own, how that runs. `encodes`: it answers for embeddings or ranks texts."""
 
     id: str
     endpoint: str
@@ -28,6 +28,7 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     resources: Resources = Resources()
     target: str = "local"
     language: Language | None = None
+    engine: str = ""
     encodes: bool = False
 
     def threads(self, share: int) -> int:

@@ -23,6 +23,7 @@ from argosy.serving.port import take
 from argosy.spec import secret
 from argosy.spec.address import Address, TlsIdentity
 from argosy.spec.errors import Conflict, InvalidArgument, Unsupported
+from argosy.spec.language import adapter_name
 from argosy.spec.revision import Revision
 from argosy.spec.settings import Home
 from argosy.spec.tracing import Tracing
@@ -222,9 +223,7 @@ class Launcher(msgspec.Struct, frozen=True, kw_only=True):
             runtime=config.runtime,
             resources=revision.resources,
             variables=(*revision.runtime.env, VARIABLE),
-            adapters={
-                each.partition(":")[0].partition("@")[0]: str(package.beside[each]) for each in language.adapters
-            },
+            adapters={adapter_name(each): str(package.beside[each]) for each in language.adapters},
             draft=str(package.beside[language.draft]) if language.draft in package.beside else "",
             log=str(place.log),
         )

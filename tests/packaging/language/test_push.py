@@ -11,7 +11,15 @@ from argosy.packaging.options import PushOptions
 from argosy.packaging.package import stored
 from argosy.packaging.push import push, verify
 from argosy.spec.errors import BadPackage, GoldenMismatch, InvalidArgument, MissingExtra, PayloadTooLarge, Untrusted
-from tests.language.weights import CONFIG, F32, causal_folder, gemma, gguf_bytes, lora_folder, split_gguf, tiny_gguf
+from tests.language.weights import (
+    CONFIG,
+    causal_folder,
+    gemma,
+    gemma_adapter,
+    lora_folder,
+    split_gguf,
+    tiny_gguf,
+)
 from tests.packaging.language.test_golden import Stub
 
 
@@ -194,20 +202,8 @@ def test_gemma_answers_as_it_did(store):
 
 @pytest.mark.slow
 def test_an_adapter_changes_what_gemma_answers(store, tmp_path):
-    import numpy as np
-
     base = push(gemma(), name="gemma", store=store, options=PushOptions(), report=print)
-    keys = {"general.type": "adapter", "general.architecture": "gemma3", "adapter.type": "lora"}
-    width, heads = 640, 1024
-    tensors = {"blk.3.attn_q.weight.lora_a": (width, 4), "blk.3.attn_q.weight.lora_b": (4, heads)}
-    random = np.random.default_rng(1)
-    data = gguf_bytes(
-        keys | {"adapter.lora.alpha": 8.0},
-        tensors,
-        F32,
-        lambda size: random.normal(0, 1, size // 4).astype("<f4").tobytes(),
-    )
-    (tmp_path / "poet.gguf").write_bytes(data)
+    gemma_adapter(tmp_path / "poet.gguf")
     version = push(tmp_path / "poet.gguf", name="poet", store=store, options=PushOptions(base="gemma:1"), report=print)
     assert version.manifest.language.base == base.digest
     with_it, without = (golden.read(store.unpacked(each.digest)) for each in (version, base))

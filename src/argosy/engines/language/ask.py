@@ -58,6 +58,7 @@ class Ask:
 
     def __init__(self, address: Address, name: str, engine: str = "llamacpp", timeout: float = TIMEOUT) -> None:
         self._name, self._engine, self._path = name, engine, address.path
+        self._more: dict[str, Any] = {}
         transport = httpx.HTTPTransport(uds=address.path) if address.path else None
         url = "http://engine" if address.path else f"http://{address}"
         self._http = httpx.Client(transport=transport, base_url=url, timeout=timeout, trust_env=False, headers=ALONE)
@@ -111,14 +112,11 @@ class Ask:
         found = self._post("/v1/completions", body | ({"logprobs": 1} if logprobs else {}))
         return _answer(found["choices"][0], found["choices"][0]["text"], found)
 
-    def adapt(self, adapter: str) -> None:
-        """Have the one adapter that was loaded take part in all answers from now on. Raises as `chat`."""
-        if self._engine == "vllm":
-            self._name = adapter
-            return
-        answer = self._http.post("/lora-adapters", json=[{"id": 0, "scale": 1.0}])
-        if answer.status_code != 200:
-            raise _refused(answer)
+    def adapt(self, adapter: str, number: int | None = None) -> None:
+        """Have an adapter take part in all answers from now on: by its name, or by its number as well. Then nothing is
+        taken from a cache, so that an answer does not depend on who has asked before."""
+        more = {"lora": [{"id": number, "scale": 1.0}], "cache_prompt": False}
+        self._name, self._more = adapter, {} if number is None else more
 
     def tokenize(self, text: str) -> list[int]:
         """The tokens of a text, with the one that begins it. Raises as `chat`."""
@@ -154,7 +152,7 @@ class Ask:
 
     def _stream(self, path: str, body: dict[str, Any]) -> Iterator[str]:
         try:
-            with self._http.stream("POST", path, json={"model": self._name, **body}) as answer:
+            with self._http.stream("POST", path, json={"model": self._name, **self._more, **body}) as answer:
                 if answer.status_code != 200:
                     answer.read()
                     raise _refused(answer)
@@ -165,7 +163,7 @@ class Ask:
 
     def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         try:
-            answer = self._http.post(path, json={"model": self._name, **body})
+            answer = self._http.post(path, json={"model": self._name, **self._more, **body})
         except httpx.HTTPError as error:
             raise Unavailable(f"the engine does not answer: {error!r}") from None
         if answer.status_code != 200:

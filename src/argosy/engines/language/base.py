@@ -67,7 +67,8 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
 class LanguageEngine(ABC):
     """One kind of engine. `extra` brings it; `kv_types` and `settings` are what it can be set to, of those of
     `Language`; `own_user`: its child may be another user than we, where we are root. `sleeps`: the paths of its server
-    that put it to sleep and wake it, where it can."""
+    that put it to sleep and wake it, where it can. `numbers`: requests choose an adapter by its number, in the order in
+    which they were loaded, under `lora`; else by a name in the place of the model's."""
 
     name: ClassVar[str]
     extra: ClassVar[str]
@@ -75,6 +76,7 @@ class LanguageEngine(ABC):
     kv_types: ClassVar[tuple[str, ...]] = ("f16",)
     own_user: ClassVar[bool] = True
     sleeps: ClassVar[tuple[str, str] | None] = None
+    numbers: ClassVar[bool] = False
 
     @abstractmethod
     def installed(self) -> bool:

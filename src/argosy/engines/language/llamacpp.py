@@ -31,8 +31,8 @@ class LlamaCpp(LanguageEngine):
     """Its server in a child of ours, which sets it by `CommonParams` and has no part in its answers."""
 
     name, extra = "llamacpp", "llamacpp"
-    # An adapter is asked for by its number in `lora`, which the gateway does not write yet.
-    settings = tuple(name for name in KEPT if name not in ("tensor_parallel", "adapters"))
+    settings = tuple(name for name in KEPT if name != "tensor_parallel")
+    numbers = True
     kv_types = ("f16", "q8_0", "q4_0")
 
     def installed(self) -> bool:
@@ -78,7 +78,8 @@ def params(setup: Setup) -> Any:
     found.n_ubatch = min(found.n_ubatch, language.batch_tokens)
     found.n_gpu_layers = language.gpu_layers
     found.cache_type_k = found.cache_type_v = getattr(llama.ggml_type, _KV[language.kv_type])
-    found.cache_ram_mib = PROMPTS_MIB
+    # It does not tell prompts apart by the adapters that they were computed with.
+    found.cache_ram_mib = 0 if setup.adapters else PROMPTS_MIB
     found.cpuparams.n_threads = found.cpuparams_batch.n_threads = setup.threads
     found.endpoint_metrics = found.endpoint_slots = True
     found.ui = False

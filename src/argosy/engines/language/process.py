@@ -60,6 +60,12 @@ class EngineServer:
         self.process: Process = spawn(command, environ, log, session=False)
         self.ask = Ask(setup.address, setup.name, engine.name)
 
+    def adapted(self, adapter: str) -> Ask:
+        """A client for whom an adapter takes part in all answers. The caller closes it."""
+        setup, ask = self.setup, Ask(self.setup.address, self.setup.name, self.engine.name)
+        ask.adapt(adapter, [*setup.adapters].index(adapter) if self.engine.numbers else None)
+        return ask
+
     def load(self, timeout: float = 10.0) -> Load:
         """How busy it is. Raises Unavailable where it does not say so in time."""
         return self.engine.load(samples(self.ask.metrics(timeout)))

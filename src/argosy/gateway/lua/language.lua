@@ -30,7 +30,7 @@ local BYTES_PER_TOKEN, MOST_ANSWERS = 4, 1000
 
 local WANTED = {
   model = true, stream = true, stream_options = true, timings_per_token = true, messages = true, prompt = true,
-  input = true, n = true, max_tokens = true, max_completion_tokens = true, max_output_tokens = true,
+  input = true, n = true, max_tokens = true, max_completion_tokens = true, max_output_tokens = true, lora = true,
 }
 
 -- Where the string ends whose first character is at `at`: one past its closing quote.
@@ -232,8 +232,9 @@ local NO_KEY = "no API key: send 'Authorization: Bearer KEY'"
 local function models(handle, headers, path, owner)
   local rows, names, some = {}, {}, false
   local one = match(path, "^/v1/models/([^/?]+)")
+  one = one and gsub(one, "%%2[Bb]", "+")
   for _, each in ipairs(handle:metadata():get("models") or {}) do
-    if not each.key or owner ~= nil and covers(owner, each.name) then
+    if not each.key or owner ~= nil and covers(owner, match(each.name, "^[^+]+")) then
       if one == each.name then
         return handle:respond({ [":status"] = "200", ["content-type"] = "application/json" }, each.text)
       end
@@ -274,6 +275,18 @@ local function invalid(handle, headers, many)
   local what = "the body is not a JSON object; send {\"model\": NAME, …} as application/json"
   what = many and "the body has more than " .. MOST_STEPS .. " parts" or what
   return refuse(handle, headers, many and "413" or "400", "3", what)
+end
+
+-- The adapter as the route knows it: by a name in the place of the model's, or by a number as well. llama.cpp is told
+-- also that none takes part: else it goes on in a KV cache that was computed with one.
+local function adapt(route, found, edits, adapter)
+  local word = route:get("adapter")
+  if type(word) ~= "number" then
+    return word
+  end
+  local chosen = format(',"lora":[{"id":%d,"scale":%d}]', math.max(0, word), word < 0 and 0 or 1)
+  edits[#edits + 1] = { found.close, found.close - 1, found.empty and sub(chosen, 2) or chosen }
+  return word >= 0 and adapter or nil
 end
 
 local function estimate(text, found, generates)
@@ -330,12 +343,19 @@ local function route_request(handle, headers, path, named, owner)
   if named ~= nil and name ~= named then
     name, version, adapter = named, "", ""
   end
+  if found.lora then
+    local how = "the body has 'lora'; an adapter is chosen by the model's name, as in NAME+ADAPTER: leave it out"
+    return refuse(handle, headers, "400", "3", how)
+  end
   if not match(name, "^[%w._-]+$") then
     return refuse(handle, headers, "404", "5", "the model '" .. sub(name, 1, 80) .. "' does not exist here")
   end
   headers:replace("x-argosy-endpoint", name)
   if version ~= "" then
     headers:replace("x-argosy-version", version)
+  end
+  if adapter ~= "" then
+    headers:replace("x-argosy-adapter", adapter)
   end
   local start = beginning(text, found)
   local prefix = start and hash(adapter .. start)
@@ -350,9 +370,9 @@ local function route_request(handle, headers, path, named, owner)
   end
   local recorded = handle:metadata():get("payload")
   local edits, counts = {}, handle:streamInfo():dynamicMetadata()
-  local wanted = adapter ~= "" and adapter or name
+  local wanted = adapt(handle:metadata(), found, edits, adapter) or name
   if found.model and wanted ~= model then
-    edits[1] = { found.model[1], found.model[2], quoted(wanted) }
+    edits[#edits + 1] = { found.model[1], found.model[2], quoted(wanted) }
   end
   local stream = raw(text, found, "stream") == "true"
   local generates = path == "/v1/chat/completions" or path == "/v1/completions" or path == "/v1/responses"

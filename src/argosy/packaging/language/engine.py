@@ -4,7 +4,7 @@ import platform
 import re
 import tempfile
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -37,10 +37,12 @@ def identity(engine: str, kv_type: str = "f16") -> str:
     return f"{engine} {number} on {_processor()}{cache}"
 
 
-def replay(server: EngineServer, package: Package) -> golden.Replay:
-    """The golden examples of a package on its engine. Raises GoldenMismatch, BadPackage."""
+def replay(server: EngineServer, package: Package, adapter: str = "") -> golden.Replay:
+    """The golden examples of a package, or of one that its engine knows as this `adapter`. Raises GoldenMismatch,
+    BadPackage."""
     name = identity(package.manifest.engine, server.setup.language.kv_type)
-    return golden.replay(server.ask, name, golden.read(package.folder))
+    with server.adapted(adapter) if adapter else nullcontext(server.ask) as ask:
+        return golden.replay(ask, name, golden.read(package.folder))
 
 
 def _processor() -> str:
@@ -65,7 +67,6 @@ def running(package: Package, base: Package | None) -> Generator[Ask]:
     with (
         tempfile.TemporaryDirectory(prefix="argosy-") as folder,
         started(loaded.manifest.engine, loaded.weights, language, threads, Path(folder), adapters=adapters) as server,
+        server.adapted(package.manifest.name) if base else server.ask as ask,
     ):
-        for name in adapters:
-            server.ask.adapt(name)
-        yield server.ask
+        yield ask
