@@ -174,7 +174,6 @@ def test_a_language_model_that_fits_passes():
             r"fit into the memory of this machine, 8\.00 GiB: weights of 1\.00 GiB",
         ),
         ({"resources": Resources(memory=GIB)}, r"does not fit into resources\.memory, 1\.00 GiB"),
-        ({"target": "kubernetes"}, "run at target local or ray, not at target kubernetes"),
         ({"monitor": Monitor()}, "what a monitor sees of a language model is its payload log"),
         ({"monitor": Monitor(reference="/x.csv"), "payload": PayloadLog()}, "neither monitor.reference nor"),
         ({"language": Language(tensor_parallel=2)}, r"language\.tensor_parallel is 2"),
@@ -199,7 +198,6 @@ def test_a_language_model_that_fits_passes():
     ids=[
         "slots",
         "memory",
-        "target",
         "monitor",
         "reference",
         "engine",

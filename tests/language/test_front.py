@@ -66,7 +66,7 @@ def ends(tmp_path: Path, fake_engine: Fake) -> Iterator[Ends]:
 
 def test_what_it_is_started_with():
     identity = TlsIdentity(name="spiffe://p/endpoint/m/revision/r/replica/m-0", files="/c")
-    made = bootstrap(identity, Address(host="0.0.0.0", port=9), "/e.sock", {OWN: "/own", TRUSTED: "/trusted"})
+    made = bootstrap(Address(host="0.0.0.0", port=9, tls=identity), "/e.sock", {OWN: "/own", TRUSTED: "/trusted"})
     (listener,), (cluster,) = made["static_resources"]["listeners"], made["static_resources"]["clusters"]
     assert listener["address"]["socket_address"] == {"address": "0.0.0.0", "port_value": 9}
     (chain,) = listener["filter_chains"]
@@ -77,6 +77,8 @@ def test_what_it_is_started_with():
     assert tls["require_client_certificate"] is True
     host = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]
     assert host["endpoint"]["address"] == {"pipe": {"path": "/e.sock"}}
+    plain = bootstrap(Address(port=9), "/e.sock", {})
+    assert "transport_socket" not in plain["static_resources"]["listeners"][0]["filter_chains"][0]
 
 
 def test_only_the_gateway_and_the_activator_pass(ends: Ends):

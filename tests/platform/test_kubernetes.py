@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,14 +22,17 @@ from argosy.store.store import Store
 from tests import ports
 from tests import postgres as stores
 from tests.kubernetes.plane import Plane
+from tests.language.packages import FAKE, push_language
 from tests.platform.gateways import gateways
 from tests.platform.packages import push
+from tests.platform.streams import CHAT, Stream
 from tests.platform.up import Load, Up, clear, started, until
 from tests.store.oci.live import PASSWORD, USER, running
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 IMAGE = "registry.example/{model}:{version}"
+SHORT = Path(__file__).parents[1] / "kubernetes" / "short_home.py"
 BASE = "registry.example/argosy:1"
 MERGE = {"content-type": "application/merge-patch+json"}
 KINDS = {"api/v1": ("pods", "secrets", "configmaps", "serviceaccounts"), "apis/apps/v1": ("deployments",)}
@@ -172,6 +176,35 @@ async def test_a_leader_of_another_home_is_trusted_by_pods_and_gateways_at_once(
             if standby.process.poll() is None:
                 standby.kill()
             clear(other)
+
+
+def test_a_language_model_streams_from_a_pod_and_an_update_cuts_nothing(
+    home: Home, store: Store, kubernetes: Plane, start, monkeypatch: pytest.MonkeyPatch
+):
+    """The platform itself has no engine. Short paths, since pods are processes."""
+    monkeypatch.delenv("ARGOSY_VLLM_PYTHON", raising=False)
+    ref = push_language(store, home.root / "m")
+    with tempfile.TemporaryDirectory(prefix="h") as short:
+        entry = [sys.executable, str(SHORT), short]
+        folder = str(store.unpacked(store.registry.resolve(ref).digest))
+        env = {"ARGOSY_HOME": "/var/lib/argosy", **FAKE}
+        made = image(entrypoint=entry, env=env, paths={"/models": folder})
+        with kubernetes.node("generates", {IMAGE.format(model="m", version=1): made}):
+            place = Place(home, kubernetes)
+            platform = start().ready()
+            declared = {"model": ref, "target": "kubernetes", "public": True, "runtime": {"drain_timeout": 20}}
+            deployed = platform.call("PUT", "/v1/endpoints/m", declared, wait=90)
+            assert deployed["endpoint"]["state"] == "ready", deployed
+            (replica,) = platform.call("GET", "/v1/replicas")
+            assert (replica["grpc"], replica["engine"]["port"]) == (None, 8081)
+            stream = Stream(f"{deployed['url']}/chat/completions", fake={"tokens": 300, "each": 0.02})
+            until(lambda: len(stream.lines) > 2)
+            platform.call("PUT", "/v1/endpoints/m", declared | {"language": {"context": 1024}}, wait=90)
+            assert stream.tokens() == 300
+            until(lambda: len(ready(platform)) == 1)
+            assert httpx.post(f"{deployed['url']}/chat/completions", json=CHAT, timeout=60).status_code == 200
+            assert platform.stop() == 0
+            until(lambda: not place.left())
 
 
 def test_clusters_that_are_away_at_the_first_start_stop_nothing_else(home: Home, store: Store, start):

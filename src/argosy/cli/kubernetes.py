@@ -60,13 +60,14 @@ def kubernetes(
             tag = objects.image_of(image, version.name, version.number)
             trusted, part = version.trust is not None, objects.gpu_class(revision, settings().kubernetes.gpu_classes)
             pods = objects.Pods(image=tag, trusted=trusted, grpc=grpc, replicas=replicas, gpu_class=part)
-            made = [*objects.of_endpoint(endpoint, grpc=grpc), *objects.of_revision(revision, pods)]
+            made = export.of_endpoint(endpoint, grpc=grpc and not revision.language)
+            made += objects.of_revision(revision, pods)
             if isinstance(endpoint.replicas, Scaling):
                 made.append(export.autoscaler(endpoint, revision, endpoint.replicas))
             made += [export.route(endpoint, gateway)] if gateway else []
-            head = f"# Endpoint {endpoint.name}: {version.ref} ({version.digest}), revision {revision.id}.\n"
-            found[f"{name}.yaml"] = (head + export.render(made)).encode()
-            unsaid[endpoint.name] = export.unsaid(endpoint, routed=bool(gateway))
+            text = f"# Endpoint {endpoint.name}: {version.ref} ({version.digest}), revision {revision.id}.\n"
+            found[f"{name}.yaml"] = (text + export.render(made)).encode()
+            unsaid[endpoint.name] = export.unsaid(endpoint, routed=bool(gateway), language=bool(revision.language))
             script += _replacing(name, revision.id, namespace)
     kustomization = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": [*found]}
     kustomization |= {"namespace": namespace} if namespace else {}

@@ -1,5 +1,6 @@
 """`argosy serve`."""
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -176,6 +177,10 @@ def _generate(found: "LanguageSource", language: "Language", host: str, port: in
 def _replica(config: Path) -> NoReturn:
     """Run what a configuration file says. Raises InvalidArgument for anything beside it."""
     from argosy.serving.server import main
+
+    with contextlib.suppress(OSError):
+        if b'"language":' in config.read_bytes():  # only a replica of a language model is told such
+            from argosy.language.replica import main
 
     context = click.get_current_context()
     given = [each for each in context.params if context.get_parameter_source(each) == ParameterSource.COMMANDLINE]

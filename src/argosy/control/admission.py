@@ -153,8 +153,6 @@ def check_language(endpoint: Endpoint, version: Version, store: Store, settings:
         if endpoint.resources.gpu and (endpoint.target or "local") == "local":
             raise InvalidArgument(f"{name} declares resources.gpu, and here only language models use GPUs")
         return
-    if (target := endpoint.target or "local") == "kubernetes":
-        raise InvalidArgument(f"{name}: language models run at target local or ray, not at target {target}")
     if endpoint.payload is not None and settings.gateway.place != "local":
         raise InvalidArgument(
             f"{name} declares payload; the gateway of this machine alone tells what a language model is asked, and "
@@ -178,6 +176,7 @@ def check_language(endpoint: Endpoint, version: Version, store: Store, settings:
         check(version.manifest, language, endpoint.resources, there.memory)
     except ArgosyError as error:
         raise type(error)(f"{name}: {error.message}") from None
+    target = endpoint.target or "local"
     if language.at_zero != "absent" and not may_sleep(endpoint):
         raise InvalidArgument(f"{name}: language.at_zero has no effect where replicas.min is not 0")
     if language.at_zero == "prefetched" and target != "local":

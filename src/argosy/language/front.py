@@ -1,5 +1,5 @@
-"""TLS in front of an engine, which has none itself: an Envoy beside it that takes callers of the platform alone, and
-passes bytes on to the engine's Unix socket. It knows nothing of HTTP."""
+"""What stands in front of an engine where it is reached over a network: an Envoy that takes callers of the platform
+alone, by TLS, which engines lack, and passes bytes on to the engine's Unix socket. It knows nothing of HTTP."""
 
 import contextlib
 import os
@@ -26,9 +26,8 @@ FLUSH = 5.0
 """Seconds for the last bytes of answers, once the engine has ended."""
 
 
-def bootstrap(identity: TlsIdentity, at: Address, engine: str, secrets: dict[str, str]) -> Resource:
-    """What Envoy is started with: it listens `at`, shows the `identity` by the files `secrets`, and connects to the
-    socket `engine`. Pure."""
+def _tls(identity: TlsIdentity, secrets: dict[str, str]) -> Resource:
+    """The fields of a filter chain that shows the identity by these files."""
     platform = identity.name.split("/")[2]
     callers = [{"san_type": "URI", "matcher": {"exact": f"spiffe://{platform}/{who}"}} for who in CALLERS]
     tls = extension(
@@ -39,14 +38,16 @@ def bootstrap(identity: TlsIdentity, at: Address, engine: str, secrets: dict[str
         disable_stateful_session_resumption=True,
         common_tls_context=tls_context(callers, "http/1.1", secrets),
     )
+    return {"transport_socket": tls, "transport_socket_connect_timeout": seconds(HANDSHAKE)}
+
+
+def bootstrap(at: Address, engine: str, secrets: dict[str, str]) -> Resource:
+    """What Envoy is started with: it listens `at`, to everybody where that has no identity, and connects to the socket
+    `engine`; `secrets` are files by the names of `tls_secrets`. Pure."""
     # How long nothing may come, callers know.
     tcp = "filters.network.tcp_proxy.v3.TcpProxy"
     proxy = extension("envoy.filters.network.tcp_proxy", tcp, stat_prefix=ENGINE, cluster=ENGINE, idle_timeout="0s")
-    chain = {
-        "filters": [proxy],
-        "transport_socket": tls,
-        "transport_socket_connect_timeout": seconds(HANDSHAKE),
-    }
+    chain = {"filters": [proxy], **(_tls(at.tls, secrets) if at.tls else {})}
     listener = {
         "name": ENGINE,
         "address": {"socket_address": {"address": at.host, "port_value": at.port}},
@@ -69,16 +70,15 @@ class Front:
     `find` raises."""
 
     def __init__(self, at: Address, engine: str, log: Path, envoy: str = "") -> None:
-        assert at.tls is not None
         self._at, self._log = at, log
         self._log_start = log.stat().st_size if log.exists() else 0
         # The folder that the engine may write is the last resort: a volume of certificates cannot be written.
-        folder = Path(at.tls.files if os.access(at.tls.files, os.W_OK) else Path(engine).parent)
-        secrets = {name: folder / f"{name}.sds.json" for name in (OWN, TRUSTED)}
-        for name, content in tls_secrets(at.tls, "replica").items():
-            secrets[name].write_bytes(msgspec.json.encode(content))
-        made = bootstrap(at.tls, at, engine, {name: str(path) for name, path in secrets.items()})
+        folder = Path(at.tls.files if at.tls and os.access(at.tls.files, os.W_OK) else Path(engine).parent)
+        files = {name: folder / f"{name}.sds.json" for name in (OWN, TRUSTED)}
+        for name, content in tls_secrets(at.tls, "replica").items() if at.tls else ():
+            files[name].write_bytes(msgspec.json.encode(content))
         settings = folder / "front.json"
+        made = bootstrap(at, engine, {name: str(path) for name, path in files.items()})
         settings.write_bytes(msgspec.json.encode(made))
         command = [str(find(envoy)), "-c", str(settings), "--disable-hot-restart", "--log-level", "warning"]
         child = launch.ours(*command, "--concurrency", str(WORKERS), folder=folder, parent=os.getpid())

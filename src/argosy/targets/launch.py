@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from argosy.language.config import LanguageConfig
+from argosy.language.config import LanguageConfig, of_replica
 from argosy.packaging import environment
 from argosy.process import launch, sandbox, users
 from argosy.process.process import Process, cannot_start, spawn
@@ -75,9 +75,9 @@ class Place:
         self.http, self.grpc = Address(path=str(top / f"{short}.sock")), Address(path=str(top / f"{short}.grpc.sock"))
         if ports is not None:
             self.http, self.grpc = (Address(host=host, port=each, tls=identity) for each in ports)
-        self.socket, self.engine = Address(path=str(top / f"{short}.llm.sock")), None
+        self.socket, self.engine = str(top / f"{short}.llm.sock"), None
         if language:  # it has no gRPC: its engine has that port
-            self.engine = self.grpc if ports else self.socket
+            self.engine = self.grpc if ports else Address(path=self.socket)
         self.recorder = self.http if ports else Address(path=str(top / f"{short}.rec.sock"))
         self.config, self.certificates = (self.work.with_name(f"{self.work.name}.{end}") for end in ("json", "tls"))
         self.log = home.logs / f"{replica}.log"
@@ -209,23 +209,18 @@ class Launcher(msgspec.Struct, frozen=True, kw_only=True):
         self, place: Place, revision: Revision, package: Unpacked, threads: int
     ) -> ReplicaConfig | LanguageConfig:
         config = configuration(place, revision, package, threads, self.tracing)
-        language = revision.language
-        if language is None or place.engine is None:
+        if (language := revision.language) is None:
             return config
-        return LanguageConfig(
-            replica=config.replica,
-            model=config.models[0],
-            http=config.http,
-            engine=place.socket,
-            front=place.listens(place.engine) if place.ports else None,
+        return of_replica(
+            config,
+            revision,
+            place.socket,
+            place.listens(place.engine) if place.engine and place.engine.port else None,
+            str(place.log),
             envoy=self.envoy,
-            language=language,
-            runtime=config.runtime,
-            resources=revision.resources,
             variables=(*revision.runtime.env, VARIABLE),
             adapters={adapter_name(each): str(package.beside[each]) for each in language.adapters},
             draft=str(package.beside[language.draft]) if language.draft in package.beside else "",
-            log=str(place.log),
         )
 
     def _policy(self, place: Place, revision: Revision, package: Unpacked) -> Policy:

@@ -4,16 +4,19 @@ import re
 from typing import Any
 
 import kubernetes_validate
+import msgspec
 import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from argosy.control.revision import revision_of
+from argosy.language.config import LanguageConfig
 from argosy.serving.config import ReplicaConfig
 from argosy.spec.address import TlsIdentity
 from argosy.spec.endpoint import NAME, Endpoint, Resources, Runtime
 from argosy.spec.errors import InvalidArgument
+from argosy.spec.language import Language
 from argosy.spec.revision import Revision
 from argosy.spec.scaling import Scaling
 from argosy.spec.strict import decode
@@ -26,6 +29,7 @@ from tests.targets.kubernetes.samples import IDENTITY
 VERSIONS = ("1.33", "1.37")
 LABEL = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 IMAGE = "registry.example/digits:3"
+LIVE = Live(platform="p", identity=IDENTITY, queue="gpus", blobs="registry.example/models", pull_secret="logins")
 
 
 def revision(endpoint: Endpoint) -> Revision:
@@ -45,7 +49,7 @@ def everything(endpoint: Endpoint, **pods: Any) -> list[objects.Object]:
     found, scaling = revision(endpoint), endpoint.replicas
     scaled = isinstance(scaling, Scaling)
     wanted = Pods(image=IMAGE, replicas=None if scaled else scaling, **pods)
-    made = [*objects.of_endpoint(endpoint, grpc=wanted.grpc), *objects.of_revision(found, wanted)]
+    made = [*export.of_endpoint(endpoint, grpc=wanted.grpc), *objects.of_revision(found, wanted)]
     return [*made, export.autoscaler(endpoint, found, scaling)] if scaled else made
 
 
@@ -120,6 +124,38 @@ def test_a_pod_is_told_what_a_replica_is_told_here():
     assert ports == {"http": 8080, "grpc": 8081}
 
 
+@pytest.mark.parametrize("live", [None, LIVE], ids=["files", "live"])
+def test_the_pod_of_a_language_model(live: Live | None):
+    """Callers reach its engine at 8081 by TLS or, without a platform, at the port of the Service; it has no gRPC."""
+    runtime = Runtime(env={"HF_HOME": "/x"})
+    endpoint = Endpoint(name="m", model="m:3", resources=Resources(gpu=2), runtime=runtime)
+    found = msgspec.structs.replace(revision(endpoint), language=Language(context=512, tensor_parallel=2))
+    made = objects.of_revision(found, Pods(image=IMAGE, grpc=True, live=live))
+    for each in made:
+        kubernetes_validate.validate(each, VERSIONS[-1], strict=True)
+    config = decode(of("ConfigMap", made)["data"]["replica.json"].encode(), LanguageConfig, "replica.json")
+    assert config.front is not None
+    where = {name: str(address) for name, address in (("http", config.http), ("front", config.front))}
+    pod = of("Deployment", made)["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+    if live:
+        assert where == {"http": "0.0.0.0:8080", "front": "0.0.0.0:8081"}
+        assert ports == {"http": 8080, "engine": 8081, "health": 8082}
+        assert config.http.tls == config.front.tls
+        assert config.front.tls == msgspec.structs.replace(IDENTITY, files="/etc/argosy-tls")
+    else:
+        assert where == {"http": "0.0.0.0:8082", "front": "0.0.0.0:8080"}
+        assert ports == {"http": 8080, "health": 8082}
+    assert container["startupProbe"]["httpGet"]["port"] == "health"
+    assert (config.engine.path, config.variables) == ("/var/lib/argosy/engine.sock", ("HF_HOME",))
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == 2
+    assert {"name": "shared", "mountPath": "/dev/shm"} in container["volumeMounts"]
+    assert {"name": "shared", "emptyDir": {"medium": "Memory"}} in pod["volumes"]
+    policy = of("NetworkPolicy", made)["spec"]["ingress"]
+    assert [each["port"] for each in policy[0]["ports"]] == [*ports]
+
+
 def test_a_pod_is_restricted():
     pod = of("Deployment", everything(Endpoint(name="digits", model="digits:3")))["spec"]["template"]["spec"]
     (container,) = pod["containers"]
@@ -163,9 +199,6 @@ def test_another_revision_has_objects_of_its_own_and_the_same_service():
     selector = of("Service", first)["spec"]["selector"]
     for made in (first, second):
         assert selector.items() <= of("Deployment", made)["spec"]["template"]["metadata"]["labels"].items()
-
-
-LIVE = Live(platform="p", identity=IDENTITY, queue="gpus", blobs="registry.example/models", pull_secret="logins")
 
 
 def driven(live: Live = LIVE, **runtime: Any) -> list[Object]:

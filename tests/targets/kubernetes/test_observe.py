@@ -1,9 +1,12 @@
 """What pods mean for a revision, in a user's words."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from argosy.spec.address import Address
+from argosy.spec.language import Language
 from argosy.targets.kubernetes.observe import BROKEN, DISRUPTIONS, WAITS, ends, failure, look, pending, replica, used
 from tests.targets.kubernetes.samples import IDENTITY, REVISION, pod, refusal, shown, terminated, waiting
 
@@ -22,6 +25,13 @@ def test_a_ready_pod_is_reached_by_its_own_address():
     assert (found.id, found.phase, str(found.http), str(found.grpc)) == ("a", "ready", "10.0.0.7:8080", "10.0.0.7:8081")
     assert found.http.tls == IDENTITY
     assert found.started == 1795766405.0
+
+
+def test_the_engine_of_a_language_model_has_the_port_of_grpc():
+    language = msgspec.structs.replace(REVISION, language=Language())
+    found = replica(look(shown()), language, IDENTITY, draining=False, reached=True)
+    assert found is not None
+    assert (found.grpc, found.engine) == (None, Address(host="10.0.0.7", port=8081, tls=IDENTITY))
 
 
 @pytest.mark.parametrize(

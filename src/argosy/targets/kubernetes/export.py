@@ -10,7 +10,19 @@ from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.revision import Revision
 from argosy.spec.scaling import Scaling
-from argosy.targets.kubernetes.objects import Object, label, labels_of, revision_name, typed
+from argosy.targets.kubernetes.objects import ENDPOINT, GRPC, Object, account, label, labels_of, revision_name, typed
+
+
+def of_endpoint(endpoint: Endpoint, *, grpc: bool = False) -> list[Object]:
+    """What is there once, whatever revision is served: an account without rights, and the Service. It has the pods of
+    every revision, ready ones alone, so that nothing is lost while one replaces another."""
+    name, labels = label(endpoint.name), labels_of(endpoint.name)
+    ports = [{"name": "http", "port": 80, "targetPort": "http"}]
+    ports += [{"name": "grpc", "port": GRPC, "targetPort": "grpc", "appProtocol": "kubernetes.io/h2c"}] if grpc else []
+    return [
+        account(endpoint.name),
+        typed("v1", "Service", name, labels) | {"spec": {"selector": {ENDPOINT: name}, "ports": ports}},
+    ]
 
 
 def autoscaler(endpoint: Endpoint, revision: Revision, scaling: Scaling) -> Object:
@@ -67,8 +79,9 @@ def _below(path: str) -> Object:
     return {"path": {"type": "PathPrefix", "value": path}}
 
 
-def unsaid(endpoint: Endpoint, *, routed: bool) -> list[str]:
-    """What the objects of an endpoint do not do that its declaration says, or that our gateway does, a line each."""
+def unsaid(endpoint: Endpoint, *, routed: bool, language: bool = False) -> list[str]:
+    """What the objects of an endpoint do not do that its declaration says, or that our gateway does, a line each.
+    `language`: of a language model."""
     plain = Endpoint(name=endpoint.name, model=endpoint.model)
     said = {
         "rollout": "a new revision takes its share as soon as its pods are ready; there are no steps, and no way back",
@@ -90,6 +103,8 @@ def unsaid(endpoint: Endpoint, *, routed: bool) -> list[str]:
         for name, text in said.items()
         if text and (name in always or getattr(endpoint, name) != getattr(plain, name))
     ]
+    if language:
+        lines.append("tokens: nobody counts or limits them, and a turn of a conversation may go to any replica")
     if isinstance(endpoint.replicas, Scaling):
         lines.append("replicas: pods are counted by the processors that they use, not by requests that would wait")
         if endpoint.replicas.min == 0:

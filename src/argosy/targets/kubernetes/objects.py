@@ -13,10 +13,10 @@ from typing import Any
 
 import msgspec
 
+from argosy.language.config import LanguageConfig, of_replica
 from argosy.serving.config import ModelConfig, ReplicaConfig
 from argosy.spec import secret
 from argosy.spec.address import Address, TlsIdentity
-from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.package import MODEL_FOLDER
 from argosy.spec.revision import Revision
@@ -26,6 +26,8 @@ Object = dict[str, Any]
 HTTP, GRPC, HEALTH = 8080, 8081, 8082
 WRITABLE = "/var/lib/argosy"
 """Where the image lets a container write."""
+SHARED = "/dev/shm"
+WRITTEN = (WRITABLE, SHARED)
 CONFIG, CERTIFICATES = "/etc/argosy", "/etc/argosy-tls"
 LOGINS = "/etc/argosy-logins"
 FETCHED = f"{MODEL_FOLDER}/package"
@@ -115,18 +117,6 @@ def gpu_class(revision: Revision, classes: Mapping[str, str]) -> str:
     return found
 
 
-def of_endpoint(endpoint: Endpoint, *, grpc: bool = False) -> list[Object]:
-    """What is there once, whatever revision is served: an account without rights, and the Service. It has the pods of
-    every revision, ready ones alone, so that nothing is lost while one replaces another."""
-    name, labels = label(endpoint.name), labels_of(endpoint.name)
-    ports = [{"name": "http", "port": 80, "targetPort": "http"}]
-    ports += [{"name": "grpc", "port": GRPC, "targetPort": "grpc", "appProtocol": "kubernetes.io/h2c"}] if grpc else []
-    return [
-        account(endpoint.name),
-        typed("v1", "Service", name, labels) | {"spec": {"selector": {ENDPOINT: name}, "ports": ports}},
-    ]
-
-
 def account(endpoint: str, platform: str = "") -> Object:
     """The account without rights that pods of an endpoint have."""
     made = typed("v1", "ServiceAccount", label(endpoint), labels_of(endpoint, platform=platform))
@@ -193,18 +183,21 @@ def of_revision(revision: Revision, pods: Pods) -> list[Object]:
 
 def _policy(revision: Revision, pods: Pods) -> Object:
     """In to the ports of replicas; out only with `runtime.network`, or where a pod has to fetch its package."""
-    ports = [each["name"] for each in _ports(pods)]
+    ports = [each["name"] for each in _ports(revision, pods)]
     policy: Object = {"podSelector": _selector(revision), "policyTypes": ["Ingress", "Egress"]}
     policy["ingress"] = [{"ports": [{"port": each} for each in ports]}]
     return policy | {"egress": [{}] if revision.runtime.network or pods.fetches else []}
 
 
-def _ports(pods: Pods) -> list[Object]:
-    ports = {"http": HTTP} | ({"grpc": GRPC} if pods.grpc else {}) | ({"health": HEALTH} if pods.live else {})
+def _ports(revision: Revision, pods: Pods) -> list[Object]:
+    """A language model has no gRPC; without a platform its engine answers at the port of the Service."""
+    language = revision.language is not None
+    second = ({"engine": GRPC} if pods.live else {}) if language else {"grpc": GRPC} if pods.grpc else {}
+    ports = {"http": HTTP} | second | ({"health": HEALTH} if pods.live or language else {})
     return [{"name": name, "containerPort": port} for name, port in ports.items()]
 
 
-def configuration(revision: Revision, pods: Pods) -> ReplicaConfig:
+def configuration(revision: Revision, pods: Pods) -> ReplicaConfig | LanguageConfig:
     """What a replica in a pod is told. It loads what has the digest of the revision, and nothing else."""
     model = ModelConfig(
         name=revision.endpoint,
@@ -217,7 +210,7 @@ def configuration(revision: Revision, pods: Pods) -> ReplicaConfig:
     )
     runtime = msgspec.structs.replace(revision.runtime, threads=revision.threads(0), env={})
     tls = msgspec.structs.replace(pods.live.identity, files=CERTIFICATES) if pods.live else None
-    return ReplicaConfig(
+    made = ReplicaConfig(
         replica=revision_name(revision),
         models=(model,),
         http=Address(host="0.0.0.0", port=HTTP, tls=tls),
@@ -225,17 +218,22 @@ def configuration(revision: Revision, pods: Pods) -> ReplicaConfig:
         health=Address(host="0.0.0.0", port=HEALTH) if pods.live else None,
         runtime=runtime,
     )
+    if revision.language is None:
+        return made
+    front = Address(host="0.0.0.0", port=GRPC if pods.live else HTTP, tls=tls)
+    if not pods.live:
+        made = msgspec.structs.replace(made, http=Address(host="0.0.0.0", port=HEALTH))
+    engine = f"{WRITABLE}/engine"
+    return of_replica(made, revision, f"{engine}.sock", front, f"{engine}.log", variables=tuple(revision.runtime.env))
 
 
 def _replica(revision: Revision, pods: Pods, name: str) -> Object:
     """The container of a replica."""
     runtime, live = revision.runtime, pods.live
-    port = "health" if live else "http"
-    mounts = {"config": CONFIG} | ({"tls": CERTIFICATES} if live else {})
-    mounts |= {"model": MODEL_FOLDER} if pods.fetches else {}
+    port = "health" if live or revision.language else "http"
     return _container("replica", pods) | {
         "args": ["serve", "--config", f"{CONFIG}/replica.json"],
-        "ports": _ports(pods),
+        "ports": _ports(revision, pods),
         "env": _environment(revision, f"{name if live else label(revision.endpoint)}-env"),
         "resources": _resources(revision),
         # Golden examples are replayed before a replica says that it is ready.
@@ -244,17 +242,25 @@ def _replica(revision: Revision, pods: Pods, name: str) -> Object:
         "livenessProbe": _probe("live", port, 10, 6),
         "lifecycle": {"preStop": {"sleep": {"seconds": SLEEP}}},
         "volumeMounts": [
-            *({"name": each, "mountPath": path, "readOnly": True} for each, path in mounts.items()),
-            {"name": "work", "mountPath": WRITABLE},
+            {"name": each["name"], "mountPath": path} | ({} if path in WRITTEN else {"readOnly": True})
+            for path, each in _volumes(revision, pods, name).items()
         ],
     }
 
 
+def _volumes(revision: Revision, pods: Pods, name: str) -> dict[str, Object]:
+    """The volumes of a pod, by where its replica has them. Processes of an engine share more memory than a pod has."""
+    found: dict[str, Object] = {CONFIG: {"name": "config", "configMap": {"name": name}}}
+    found |= {CERTIFICATES: {"name": "tls", "secret": {"secretName": f"{name}-tls"}}} if pods.live else {}
+    found |= {MODEL_FOLDER: {"name": "model", "emptyDir": {}}} if pods.fetches else {}
+    found |= {WRITABLE: {"name": "work", "emptyDir": {}}}
+    several = revision.language is not None and revision.language.tensor_parallel > 1
+    return found | ({SHARED: {"name": "shared", "emptyDir": {"medium": "Memory"}}} if several else {})
+
+
 def _pod(revision: Revision, pods: Pods, name: str) -> Object:
     live = pods.live
-    volumes: list[Object] = [{"name": "config", "configMap": {"name": name}}, {"name": "work", "emptyDir": {}}]
-    volumes += [{"name": "tls", "secret": {"secretName": f"{name}-tls"}}] if live else []
-    volumes += [{"name": "model", "emptyDir": {}}] if pods.fetches else []
+    volumes = [*_volumes(revision, pods, name).values()]
     found: Object = {
         "serviceAccountName": label(revision.endpoint),
         "automountServiceAccountToken": False,

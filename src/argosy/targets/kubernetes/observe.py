@@ -107,24 +107,23 @@ def look(found: Object) -> Pod:
     )
 
 
-def replica(
-    pod: Pod, revision: Revision, identity: TlsIdentity, *, draining: bool, reached: bool, grpc: bool = True
-) -> Replica | None:
+def replica(pod: Pod, revision: Revision, identity: TlsIdentity, *, draining: bool, reached: bool) -> Replica | None:
     """How the target reports a pod; None for one without an address, which nobody can call. `reached`: it has answered
     us once."""
     if not pod.address or pod.over:
         return None
     phase: ReplicaPhase = "ready" if pod.ready and reached else "starting"
     phase = "draining" if draining or pod.leaving else phase
-    http = Address(host=pod.address, port=HTTP, tls=identity)
+    http, second = (Address(host=pod.address, port=port, tls=identity) for port in (HTTP, GRPC))
     return Replica(
         id=pod.name,
         endpoint=revision.endpoint,
         revision=revision.id,
         phase=phase,
         http=http,
-        grpc=Address(host=pod.address, port=GRPC, tls=identity) if grpc else None,
+        grpc=None if revision.language else second,
         recorder=http,
+        engine=second if revision.language else None,
         started=pod.started,
         restarts=pod.restarts,
         doing=(pod.broken or pod.waits or "it loads its model and checks it") if phase == "starting" else "",
