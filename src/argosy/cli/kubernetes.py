@@ -56,14 +56,13 @@ def kubernetes(
         for endpoint in declaration.read(files):
             version = place.registry.resolve(endpoint.model)
             revision, name = revision_of(endpoint, version), objects.label(endpoint.name)
-            replicas = None if isinstance(endpoint.replicas, Scaling) else endpoint.replicas
+            number = None if isinstance(scaling := endpoint.replicas, Scaling) else scaling
             tag = objects.image_of(image, version.name, version.number)
             trusted, part = version.trust is not None, objects.gpu_class(revision, settings().kubernetes.gpu_classes)
-            pods = objects.Pods(image=tag, trusted=trusted, grpc=grpc, replicas=replicas, gpu_class=part)
+            pods = objects.Pods(image=tag, trusted=trusted, grpc=grpc, replicas=number, gpu_class=part)
             made = export.of_endpoint(endpoint, grpc=grpc and not revision.language)
             made += objects.of_revision(revision, pods)
-            if isinstance(endpoint.replicas, Scaling):
-                made.append(export.autoscaler(endpoint, revision, endpoint.replicas))
+            made += [export.autoscaler(endpoint, revision, scaling)] if isinstance(scaling, Scaling) else []
             made += [export.route(endpoint, gateway)] if gateway else []
             text = f"# Endpoint {endpoint.name}: {version.ref} ({version.digest}), revision {revision.id}.\n"
             found[f"{name}.yaml"] = (text + export.render(made)).encode()
