@@ -65,11 +65,18 @@ class Running:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.ports.http}{INFER}"
 
+    def tree(self) -> list[psutil.Process]:
+        """The process and all that it started."""
+        root = psutil.Process(self.pid)
+        return [root, *root.children(recursive=True)]
+
+    def cpu(self) -> float:
+        """Seconds of processor that the tree has used."""
+        return sum(times.user + times.system for times in (p.cpu_times() for p in self.tree()))
+
     def resident_mb(self) -> float:
         """Resident memory of the tree: RSS of a single process, else the sum of PSS, which counts shared pages once."""
-        root = psutil.Process(self.pid)
-        tree = [root, *root.children(recursive=True)]
-        sizes = [p.memory_full_info() for p in tree]
+        sizes = [p.memory_full_info() for p in self.tree()]
         return (sizes[0].rss if len(sizes) == 1 else sum(s.pss for s in sizes)) / 2**20
 
 

@@ -17,7 +17,7 @@ from bench import fronts, load
 from bench.fronts import BOTH, HEADERS, KEY, PATH, Front
 from bench.results import Target
 from bench.rounds import Bench
-from bench.servers import PEERS_FOLDER, Command, Ports, Server, Unavailable, free_ports, running
+from bench.servers import PEERS_FOLDER, Command, Ports, Running, Server, Unavailable, free_ports, running
 from prove.llm import SIZES, WARM, Connection, quantile, request
 from tests.language.fake_engine import running as fake_engine
 
@@ -25,6 +25,7 @@ NAME, ENGINE = "llm", "engine"
 STREAMS = (1, 4, 8)
 TOKENS, DELAY, CONNECTIONS = 64, 0.005, 32
 RATE, TAIL = f"requests/s, 1 KB, {CONNECTIONS} connections", "p99 added at half of its rate"
+COST = "processor for a request"
 TARGETS = [
     *(Target(NAME, f"tokens/s, {each} streams", ">=", 0.98, base=ENGINE) for each in STREAMS),
     *(Target(NAME, f"first token, {s} KB: p50 added", "<=", at) for s, at in zip(SIZES, (0.5, 1, 3), strict=True)),
@@ -80,27 +81,30 @@ def first_tokens(straight: int, front: int, size: int, count: int) -> tuple[floa
     return quantile(other, 0.5) - quantile(one, 0.5), quantile(other, 0.99) - quantile(one, 0.99)
 
 
-def rates(straight: int, front: int, seconds: float) -> tuple[float, float]:
-    """Requests a second, and milliseconds that are added at p99 at half that rate."""
-    body = request(1000, KEY).partition(b"\r\n\r\n")[2]
-    load.wrk(f"http://127.0.0.1:{front}{PATH}", body, HEADERS, CONNECTIONS, 1, BOTH)
-    rate = load.wrk(f"http://127.0.0.1:{front}{PATH}", body, HEADERS, CONNECTIONS, seconds, BOTH).rate
+def rates(straight: int, front: Running, seconds: float) -> tuple[float, float, float]:
+    """Requests a second, microseconds of processor that each takes there, and milliseconds that are added at p99 at
+    half that rate."""
+    url, body = f"http://127.0.0.1:{front.ports.http}{PATH}", request(1000, KEY).partition(b"\r\n\r\n")[2]
+    load.wrk(url, body, HEADERS, CONNECTIONS, 1, BOTH)
+    before = front.cpu()
+    found = load.wrk(url, body, HEADERS, CONNECTIONS, seconds, BOTH)
+    cost = (front.cpu() - before) / found.requests * 1e6
     tails = [
-        load.open_loop(port, PATH, body, HEADERS, rate / 2, seconds, BOTH, apart=True).p99_us
-        for port in (straight, front)
+        load.open_loop(port, PATH, body, HEADERS, found.rate / 2, seconds, BOTH, apart=True).p99_us
+        for port in (straight, front.ports.http)
     ]
-    return rate, (tails[1] - tails[0]) / 1e3
+    return found.rate, cost, (tails[1] - tails[0]) / 1e3
 
 
-def ready(bench: Bench, stack: ExitStack, part: str, found: list[Front], engine: int) -> dict[str, int]:
-    """Name → port of those that can be started in front of an engine."""
-    ports: dict[str, int] = {}
+def ready(bench: Bench, stack: ExitStack, part: str, found: list[Front], engine: int) -> dict[str, Running]:
+    """Name → one, of those that can be started in front of an engine."""
+    there: dict[str, Running] = {}
     for front in found:
         try:
-            ports[front.name] = stack.enter_context(fronts.started(front, engine)).ports.http
+            there[front.name] = stack.enter_context(fronts.started(front, engine))
         except Unavailable as why:
             bench.results.failures[f"{NAME}, {part}: {front.name}"] = str(why)
-    return ports
+    return there
 
 
 @contextmanager
@@ -124,16 +128,16 @@ def run(bench: Bench) -> None:
     )
 
     with ExitStack() as stack:
-        engine = stack.enter_context(running(fronts.ENGINE, Path(), fronts.PROBE, HEADERS, BOTH, PATH)).ports.http
-        ports = {ENGINE: engine} | ready(bench, stack, "tokens", chosen, engine)
-        ports |= ready(bench, stack, "tokens", [fronts.LLAMA_CPP_PYTHON] if bench.peers else [], engine)
+        engine = stack.enter_context(running(fronts.ENGINE, Path(), fronts.PROBE, HEADERS, BOTH, PATH))
+        more = [fronts.LLAMA_CPP_PYTHON] if bench.peers else []
+        asked = {ENGINE: engine} | ready(bench, stack, "tokens", [*chosen, *more], engine.ports.http)
 
         def tokens(name: str) -> None:
             for streams in STREAMS:
-                rate = tokens_per_second(ports[name], streams, bench.seconds)
+                rate = tokens_per_second(asked[name].ports.http, streams, bench.seconds)
                 results.add(NAME, f"tokens/s, {streams} streams", "1/s", name, rate)
 
-        bench.interleave(f"{NAME}, tokens", [(name, lambda name=name: tokens(name)) for name in ports])
+        bench.interleave(f"{NAME}, tokens", [(name, lambda name=name: tokens(name)) for name in asked])
 
     with ExitStack() as stack:
         straight = free_ports().http
@@ -142,7 +146,7 @@ def run(bench: Bench) -> None:
 
         def firsts(name: str) -> None:
             for size in SIZES:
-                half, most = first_tokens(straight, before[name], size, max(20, int(40 * bench.seconds)))
+                half, most = first_tokens(straight, before[name].ports.http, size, max(20, int(40 * bench.seconds)))
                 results.add(NAME, f"first token, {size} KB: p50 added", "ms", name, half)
                 results.add(NAME, f"first token, {size} KB: p99 added", "ms", name, most)
 
@@ -153,8 +157,9 @@ def run(bench: Bench) -> None:
         behind = ready(bench, stack, "rate", chosen, quick)
 
         def rate(name: str) -> None:
-            most, tail = rates(quick, behind[name], bench.seconds)
+            most, cost, tail = rates(quick, behind[name], bench.seconds)
             results.add(NAME, RATE, "1/s", name, most)
+            results.add(NAME, COST, "µs", name, cost)
             results.add(NAME, TAIL, "ms", name, tail)
 
         bench.interleave(f"{NAME}, rate", [(name, lambda name=name: rate(name)) for name in behind])

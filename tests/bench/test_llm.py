@@ -72,6 +72,6 @@ def test_our_gateway_is_measured_with_its_ledger_in_front_of_engines():
         assert len(llm.first_tokens(port, through, 1, 5)) == 2
     with ExitStack() as stack:
         quick = stack.enter_context(llm.instant())
-        through = stack.enter_context(fronts.started(fronts.ARGOSY, quick)).ports.http
-        rate, _ = llm.rates(quick, through, 1)
+        rate, cost, _ = llm.rates(quick, stack.enter_context(fronts.started(fronts.ARGOSY, quick)), 1)
         assert rate > 0
+        assert cost > 0
