@@ -67,6 +67,7 @@ def _litellm(engine: int, ports: Ports, folder: Path) -> Command:
     config = folder / "config.json"  # which is YAML as well
     config.write_text(json.dumps(told | {"litellm_settings": {"telemetry": False, "num_retries": 0}}))
     where = ["--config", str(config), "--host", "127.0.0.1", "--port", str(ports.http), "--num_workers", "2"]
+    where += ["--timeout_worker_healthcheck", "600"]  # on a busy machine, workers that load are killed else
     more = {"LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION"}
     return Command([program("litellm", "litellm"), *where], more)
 
