@@ -36,7 +36,8 @@ async def quota(folder):
     home = Home(folder)
     home.run.mkdir(parents=True, exist_ok=True)
     limits = TokenLimits(tokens_per_minute=1000, tokens_per_month=1600)
-    config = QuotaConfig(keys={"k1": limits, "k2": limits}, endpoints={"digits": PricedEndpoint()})
+    busy = TokenLimits(tokens_per_minute=10**9)
+    config = QuotaConfig(keys={"k1": limits, "k2": limits, "busy": busy}, endpoints={"digits": PricedEndpoint()})
     config_file(home.run).write_bytes(msgspec.json.encode(config))
     database = Database(folder / "d.db").create()
 
@@ -74,6 +75,7 @@ async def client(quota, replica, config, monkeypatch):
         api_key("one", id="k1", limits="closed"),
         api_key("two", id="k2", limits="open"),
         api_key("free", id="f"),
+        api_key("busy", id="busy", limits="closed"),
     ]
     there = await replica("a")
     await gateway.start([one(there)], limited)
@@ -113,6 +115,18 @@ async def test_one_question_for_many_requests_and_then_a_refusal(client, quota, 
     assert len(asked) <= before + 1, "what was refused is refused again without a question"
     assert (await ask(client, 1_000_000, key="free")).status_code == 200
     assert "x-ratelimit-limit-tokens" not in (await ask(client, 1, key="free")).headers
+
+
+async def test_who_asks_often_gets_more_at_once(client, quota, monkeypatch):
+    asked = []
+    original = quota.server.ledger.ask
+    monkeypatch.setattr(quota.server.ledger, "ask", lambda asks, *rest: asked.extend(asks) or original(asks, *rest))
+    for _ in range(500):
+        assert (await ask(client, 10, key="busy")).status_code == 200
+    worth = [each.worth for each in asked]
+    assert worth == sorted(worth)
+    assert (worth[0], worth[-1] > 8, worth[-1] <= 1024) == (8, True, True)
+    assert len(asked) < 500 / 8
 
 
 async def test_many_at_once_never_get_more_than_there_is(client, quota):

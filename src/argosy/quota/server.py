@@ -25,7 +25,7 @@ from argosy.spec.errors import ArgosyError, Unavailable
 from argosy.spec.language import Price, TokenLimits
 from argosy.spec.settings import Home
 from argosy.store.database import Database
-from argosy.store.tokens import Ask, Decided
+from argosy.store.tokens import MOST, Ask, Decided
 from argosy.store.usage import TokenLedger
 
 LOG = logging.getLogger(__name__)
@@ -185,12 +185,13 @@ class QuotaServer:
         writer.close()
 
     async def _decide(self, body: str, gateway: str) -> bytes:
-        """`KEY ENDPOINT TOKENS`, and a line `LEASE TOKENS` for each lease that is given back."""
+        """`KEY ENDPOINT TOKENS WORTH`, and a line `LEASE TOKENS` for each lease that is given back."""
         first, *rest = body.splitlines()
-        key, endpoint, tokens = first.split()
+        key, endpoint, tokens, worth = first.split()
         about = self.config.endpoints.get(endpoint, PricedEndpoint())
         rate = max(about.price.input, about.price.cached or 0.0, about.price.output) / 1e6 if about.price else 0.0
-        ask = Ask(key=key, tokens=int(tokens), rate=rate, longest=math.ceil(about.timeout), gateway=gateway)
+        most, longest = min(int(worth), MOST), math.ceil(about.timeout)
+        ask = Ask(key=key, tokens=int(tokens), rate=rate, longest=longest, gateway=gateway, worth=most)
         back = [(lease, int(left)) for lease, left in (line.split() for line in rest)]
         future: asyncio.Future[Decided] = asyncio.get_running_loop().create_future()
         self._asks.append((ask, back, future))

@@ -17,8 +17,9 @@ HELD = 5
 """Seconds in which a gateway may reserve from a lease."""
 SLACK = 10
 """Seconds, beyond the longest request, after which no line about a lease comes any more."""
-SHARE, MORE = 16, 8
-"""A lease has more than was asked for: a part of what is left, and so many times what was asked at the most."""
+SHARE, LEAST, MOST = 16, 8, 1024
+"""A lease has more than was asked for: a part of what is left, and at the most what so many such requests take as the
+gateway says."""
 
 
 class Period(NamedTuple):
@@ -77,6 +78,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     rate: float = 0.0
     longest: int = 60
     gateway: str = ""
+    worth: int = LEAST
 
 
 class Bound(NamedTuple):
@@ -163,7 +165,7 @@ def grant(account: Account, ask: Ask, now: int, name: str) -> tuple[Decided, Acc
         at=now,
         until=until,
         closes=until + ask.longest + SLACK,
-        left=max(ask.tokens, min(least // SHARE, MORE * ask.tokens)),
+        left=max(ask.tokens, min(least // SHARE, ask.worth * ask.tokens)),
         rate=ask.rate,
         gateway=ask.gateway,
     )

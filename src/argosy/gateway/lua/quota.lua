@@ -2,7 +2,10 @@
 -- the cluster of the process that gives them, which stands before this text ("" where there is none).
 
 local QUOTA_MS = 2000
-local LEASES, REFUSALS, BACK = {}, {}, {}
+-- A lease is for what WORTH such requests take: twice as many where the last one was half used up within a second, half
+-- as many where it never was.
+local LEAST_WORTH, MOST_WORTH = 8, 1024
+local LEASES, REFUSALS, BACK, WORTH = {}, {}, {}, {}
 local TOLD = { "x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens" }
 
 -- For the headers of the answer, see keys.py.
@@ -39,8 +42,8 @@ local function give_back(lease)
   end
 end
 
-local function ask(handle, owner, endpoint, tokens)
-  local body = owner.id .. " " .. endpoint .. " " .. format("%d", tokens)
+local function ask(handle, owner, endpoint, tokens, worth)
+  local body = owner.id .. " " .. endpoint .. " " .. format("%d %d", tokens, worth)
   for id, left in pairs(BACK) do
     body = body .. "\n" .. id .. " " .. format("%d", left)
     BACK[id] = nil
@@ -50,8 +53,17 @@ local function ask(handle, owner, endpoint, tokens)
   return handle:httpCall(QUOTA, request, body, QUOTA_MS)
 end
 
+-- Takes tokens from a lease; whether it has them.
+local function take(handle, lease, tokens)
+  if lease == nil or lease.left < tokens then return false end
+  lease.left = lease.left - tokens
+  tell(handle, lease.told)
+  return true
+end
+
 -- Reserves tokens of the key for a request: true and the id of the lease, "" without one; or false, after the request
--- has been answered. It may wait for an answer itself: `handle:headers()` of before is not good after it.
+-- has been answered. It may wait for an answer itself: `handle:headers()` of before is not good after it. Where leases
+-- are used up soon, one request asks for the next when half of this one is left, and the others go on with this.
 local function reserve(handle, headers, owner, endpoint, tokens)
   if owner == nil or owner.limits == nil then
     return true, ""
@@ -60,33 +72,37 @@ local function reserve(handle, headers, owner, endpoint, tokens)
   local lease = LEASES[name]
   if lease ~= nil and lease.till <= now then
     give_back(lease)
+    if not lease.asked then WORTH[name] = math.max((WORTH[name] or 0) / 2, LEAST_WORTH) end
     LEASES[name], lease = nil, nil
   end
-  if lease ~= nil and lease.left >= tokens then
-    lease.left = lease.left - tokens
-    tell(handle, lease.told)
+  if lease ~= nil and (lease.asked or lease.left > lease.half) and take(handle, lease, tokens) then
     return true, lease.id
   end
   local refusal = REFUSALS[name]
   if refusal ~= nil and refusal.till > now and tokens >= refusal.tokens then
+    if take(handle, lease, tokens) then return true, lease.id end
     return answer(handle, refusal)
   end
   REFUSALS[name] = nil
   if QUOTA == "" then
     return unreachable(handle, owner)
   end
-  local found, body = ask(handle, owner, endpoint, tokens)
-  if found == nil or (found["x-lease"] == nil and found[":status"] ~= "429") then
-    return unreachable(handle, owner)
+  if lease ~= nil and not lease.asked then
+    lease.asked = true
+    if now - lease.began <= 1 then WORTH[name] = math.min(2 * (WORTH[name] or LEAST_WORTH), MOST_WORTH) end
   end
-  if found["x-lease"] == nil then
+  local found, body = ask(handle, owner, endpoint, tokens, WORTH[name] or LEAST_WORTH)
+  if found == nil or found["x-lease"] == nil then
+    if take(handle, lease, tokens) then return true, lease.id end
+    if found == nil or found[":status"] ~= "429" then return unreachable(handle, owner) end
     found.body, found.till, found.tokens = body or "", now + 1, tokens
     REFUSALS[name] = found
     return answer(handle, found)
   end
   tell(handle, found)
   local given = { id = found["x-lease"], left = tonumber(found["x-granted"]) - tokens, till = tonumber(found["x-until"]),
-    told = found }
+    began = now, told = found }
+  given.half = (WORTH[name] or LEAST_WORTH) > LEAST_WORTH and given.left / 2 or 0
   -- Another request may have asked meanwhile: the larger rest is held.
   local other = LEASES[name]
   if other ~= nil and other.left >= given.left then
