@@ -11,6 +11,7 @@ The contract of all generated C:
 """
 
 import re
+from importlib import resources
 from typing import Literal
 
 import msgspec
@@ -137,3 +138,8 @@ def number(value: float, *, single: bool = True) -> str:
     if value in (float("inf"), float("-inf")):
         return f"({'-' if value < 0 else ''}0x1p+127f * 2.0f)"
     return float(value).hex() + ("f" if single else "")
+
+
+def resource(name: str) -> str:
+    """A file of the folder `c`, beside this one."""
+    return resources.files("argosy.embedded").joinpath("c").joinpath(name).read_text("utf-8")

@@ -7,21 +7,27 @@ from argosy.embedded import selftest
 from argosy.embedded import trees as generator
 from argosy.embedded.code import Code, Port, as_identifier
 from argosy.embedded.selftest import Vectors, text_of, vectors
-from argosy.engines.trees import graph
+from argosy.engines import lightgbm as lightgbm_engine
+from argosy.engines import lightgbm_file, unpickle, xgboost_file
+from argosy.engines.base import require
+from argosy.engines.trees import graph, lightgbm, sklearn, xgboost
 from argosy.engines.trees.form import Ensemble, evaluate, leaves
 from argosy.packaging.package import Package
 from argosy.spec.errors import BadPackage, Unsupported
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import Array
 
+Texts = dict[int, tuple[str, ...]]
+
 
 def trees(package: Package, name: str, model: str) -> tuple[Code, Vectors, float] | None:
     """The C of a package of trees, checked on its golden examples; None for another package."""
-    form = read(package)
-    if form is None:
+    found = read(package)
+    if found is None:
         return None
+    form, texts = found
     signature = package.manifest.signature
-    inputs = (input_port(signature, form.width),)
+    inputs = (input_port(signature, form.width, texts),)
     outputs = output_ports(signature, form)
     form = bounded(form, signature)
     found = generator.code(form, name, model, inputs, outputs)
@@ -36,22 +42,49 @@ def trees(package: Package, name: str, model: str) -> tuple[Code, Vectors, float
     return found, checked, largest
 
 
-def read(package: Package) -> Ensemble | None:
-    """The ensemble of a package; None where its weights are something else. Raises Unsupported for trees that have no
-    form yet."""
-    if package.manifest.engine == "onnx" and graph.has_trees(package.weights):
-        return graph.read(package.weights)
+def read(package: Package) -> tuple[Ensemble, Texts] | None:
+    """The ensemble of a package, and the texts of its categories by feature; None where its weights are no trees.
+    Raises Unsupported for trees that have no form."""
+    engine, path = package.manifest.engine, package.weights
+    labelled = len(package.manifest.signature.outputs) > 1
+    if engine == "onnx":
+        return (graph.read(path), {}) if graph.has_trees(path) else None
+    if engine == "lightgbm":
+        lightgbm_file.inspect(path)
+        return lightgbm.read(path.read_text()), _texts(package, "lightgbm")
+    if engine == "xgboost":
+        return xgboost.read(xgboost.parse(path), labelled=labelled), _texts(package, "xgboost")
+    if engine == "sklearn":
+        estimator = unpickle.load(path, trusted=package.trusted)
+        return sklearn.read(estimator), sklearn.texts(estimator)
     return None
 
 
-def input_port(signature: Signature, width: int) -> Port:
+def _texts(package: Package, engine: str) -> Texts:
+    """The categories of columns that the signature takes by name, by feature."""
+    inputs = package.manifest.signature.inputs
+    if not any(spec.semantic == "categorical" for spec in inputs):
+        return {}
+    if engine == "xgboost":
+        known = xgboost_file.categories(xgboost.parse(package.weights))
+    else:
+        lgb = require("lightgbm", "lightgbm", "a LightGBM model with categories")
+        known = lightgbm_engine.categories_of(lgb.Booster(model_file=str(package.weights)))
+    return {
+        place: tuple(text_of(each) for each in known[spec.source or spec.name])
+        for place, spec in enumerate(inputs)
+        if spec.semantic == "categorical"
+    }
+
+
+def input_port(signature: Signature, width: int, texts: Texts) -> Port:
     """All features of a row, in their order."""
     specs = signature.inputs
     names = tuple(spec.name for spec in specs)
     if len(specs) == 1:
         spec = specs[0]
-        return Port(name=as_identifier(spec.name, "x"), tensors=names, size=width, elements=spec.columns)
-    return Port(name="x", tensors=names, size=width, elements=names)
+        return Port(name=as_identifier(spec.name, "x"), tensors=names, size=width, elements=spec.columns, codes=texts)
+    return Port(name="x", tensors=names, size=width, elements=names, codes=texts)
 
 
 def output_ports(signature: Signature, form: Ensemble) -> tuple[Port, ...]:
@@ -62,7 +95,7 @@ def output_ports(signature: Signature, form: Ensemble) -> tuple[Port, ...]:
 def _output(spec: TensorSpec, form: Ensemble, place: int) -> Port:
     name = as_identifier(spec.name, f"output_{place}")
     if spec.datatype not in ("FP32", "FP64"):
-        labels = tuple(text_of(label) for label in form.head.labels)
+        labels = tuple(text_of(label) for label in form.scoring.labels)
         texts = labels if spec.datatype == "BYTES" else ()
         return Port(name=name, tensors=(spec.name,), size=1, kind="int32_t", labels=texts)
     wanted = int(np.prod(spec.shape[1:], dtype=np.int64))
@@ -89,9 +122,8 @@ def bounded(form: Ensemble, signature: Signature) -> Ensemble:
 def answered(form: Ensemble, rows: Array, outputs: tuple[Port, ...]) -> tuple[Array, ...]:
     """What the form answers, as the output ports give it."""
     label, scores = evaluate(form, rows)
-    numbers = (
-        label if not form.head.labels or isinstance(form.head.labels[0], str) else np.array(form.head.labels)[label]
-    )
+    known = form.scoring.labels
+    numbers = np.array(known)[label] if known and not isinstance(known[0], str) else label
     return tuple(
         (label if port.labels else numbers).reshape(-1, 1) if port.kind == "int32_t" else scores for port in outputs
     )

@@ -54,16 +54,17 @@ def pack(form: Ensemble, records: list[int]) -> Tables:
     empty."""
     inner = form.feature >= 0
     used = {*form.feature[inner].tolist()}
-    categorical = {int(form.feature[node]) for node in form.sets}
+    categorical = {int(form.feature[node]) for node in form.sets} | {*form.known}
     columns = [*sorted(used - categorical), *sorted(used & categorical)] or [0]
     place = {feature: at for at, feature in enumerate(columns)}
     numeric = len(used - categorical)
     limits = floor32(form.threshold)
-    if not np.isfinite(form.threshold[inner]).all():
-        raise Unsupported("a threshold of its trees is no finite number")
+    if np.isnan(form.threshold[inner]).any():
+        raise Unsupported("a threshold of its trees is no number")
     plain = inner & ~np.isin(np.arange(len(inner)), list(form.sets))
-    per = [np.unique(limits[plain & (form.feature == feature)]) for feature in columns[:numeric]]
-    every = np.unique(limits[plain])
+    below = plain & (limits < np.inf)  # every number passes infinity, whose rank is that behind the last one
+    per = [np.unique(limits[below & (form.feature == feature)]) for feature in columns[:numeric]]
+    every = np.unique(limits[below])
     shared = len(every) <= 254 and len(every) < sum(map(len, per))
     known = [every] * numeric if shared else per
     thresholds = every if shared else np.concatenate([*per, np.empty(0, np.float32)])
@@ -72,7 +73,9 @@ def pack(form: Ensemble, records: list[int]) -> Tables:
     for at, feature in enumerate(columns[:numeric]):
         mine = plain & (form.feature == feature)
         ranks[mine] = np.searchsorted(known[at], limits[mine])
-    sets, which = _sets(form)
+    if (plain & np.isin(form.feature, list(categorical))).any():
+        raise Unsupported("a feature that is a number in some of its trees, and a category in others")
+    sets, which = _sets(form, columns[numeric:])
     for node, number in which.items():
         ranks[node] = number
     gaps = bool(form.left_gaps[inner].any())
@@ -90,17 +93,20 @@ def pack(form: Ensemble, records: list[int]) -> Tables:
     return tables
 
 
-def _sets(form: Ensemble) -> tuple[list[list[int]], dict[int, int]]:
+def _sets(form: Ensemble, columns: list[int]) -> tuple[list[list[int]], dict[int, int]]:
     """Rows of bytes of bits, and the row of each node."""
-    widest = max((int(categories.max()) // 8 + 1 for categories in form.sets.values() if len(categories)), default=1)
-    rows: dict[tuple[int, ...], int] = {}
-    which: dict[int, int] = {}
-    for node, categories in form.sets.items():
-        row = [0] * widest
-        for category in categories.tolist():
-            row[category // 8] |= 1 << category % 8
-        which[node] = rows.setdefault(tuple(row), len(rows))
-    return [list(row) for row in rows], which
+    every = [*form.sets.values(), *form.known.values()]
+    widest = max((int(categories.max()) // 8 + 1 for categories in every if len(categories)), default=1)
+
+    def row(categories: Array) -> tuple[int, ...]:
+        bits = np.zeros(8 * widest, np.uint8)
+        bits[categories] = 1
+        return tuple(np.packbits(bits, bitorder="little").tolist())
+
+    first = [row(form.known[column]) for column in columns] if form.known else []
+    rows = dict.fromkeys(row(categories) for categories in form.sets.values())
+    place = {each: at for at, each in enumerate(rows, len(first))}
+    return [list(each) for each in (*first, *rows)], {node: place[row(each)] for node, each in form.sets.items()}
 
 
 def _write(tables: Tables, form: Ensemble, heads: Array, records: list[int]) -> None:
@@ -136,7 +142,9 @@ def _room(tables: Tables, need: int) -> None:
 def _number(tables: Tables, value: int) -> bytes:
     if value < tables.small:
         return bytes([value])
-    return (tables.small * 256**tables.more + value - tables.small).to_bytes(tables.more + 1, "big")
+    written = tables.small * 256**tables.more + value - tables.small
+    size = tables.more + 1  # what does not fit is found to be too far, and written anew
+    return min(written, 256**size - 1).to_bytes(size, "big")
 
 
 def _coded(tables: Tables, form: Ensemble, heads: Array, number: dict[int, int]) -> tuple[dict[int, bytes], int]:

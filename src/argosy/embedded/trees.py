@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from argosy.embedded.code import Code, Port, Sizes, array, header, number, prototype
+from argosy.embedded.code import Code, Port, Sizes, array, header, number, prototype, resource
 from argosy.embedded.tree_tables import SHARE, Tables, pack
 from argosy.engines.trees.form import ZERO, Ensemble
 
@@ -23,7 +23,7 @@ def code(form: Ensemble, name: str, model: str, inputs: tuple[Port, ...], output
     parts = [f'#include "{name}.h"\n', *(text for text, _ in _tables(form, tables))]
     parts += _votes(form, tables, records) if votes else _values(form, tables)
     parts += [_take(tables), _walk(form, tables, rank)]
-    parts += [POWER] if form.head.link not in ("none", "square") else []
+    parts += [resource("powerf.c" if form.summed == "FP32" else "power.c")] if _exponential(form) else []
     parts.append(_predict(form, tables, rank, votes, prototype(name, inputs, outputs), outputs))
     source = "\n".join(parts)
     notes = _notes(form)
@@ -37,9 +37,9 @@ def code(form: Ensemble, name: str, model: str, inputs: tuple[Port, ...], output
         inputs=inputs,
         outputs=outputs,
         estimate=Sizes(
-            flash=_bytes(form, tables, records) + _instructions(form, tables),
+            flash=_bytes(form, tables, records) + _instructions(form, tables, votes),
             ram=0,
-            stack=len(tables.columns) * (1 if rank == "uint8_t" else 2) + 8 * form.sums + 96,
+            stack=len(tables.columns) * (1 if rank == "uint8_t" else 2) + 8 * form.sums + 64,
             operations=operations + len(form.roots) * max(len(form.target) and 1, form.sums),
         ),
         notes=notes,
@@ -49,7 +49,7 @@ def code(form: Ensemble, name: str, model: str, inputs: tuple[Port, ...], output
 def is_vote(form: Ensemble) -> bool:
     """Whether leaves hold shares of classes whose mean is the answer."""
     low, high = form.values.min(), form.values.max()
-    plain = form.head.link == "none" and bool(form.head.labels) and not len(form.target) and not form.base.any()
+    plain = form.scoring.link == "none" and bool(form.scoring.labels) and not len(form.target) and not form.base.any()
     return plain and low >= 0 and high <= 1 and form.divisor == len(form.roots) and form.sums <= 127
 
 
@@ -91,17 +91,12 @@ def _values(form: Ensemble, tables: Tables) -> list[str]:
 
 
 def _codes(form: Ensemble) -> int:
-    return max((int(each.max()) + 1 for each in form.sets.values() if len(each)), default=0)
-
-
-def _fit(values: list[int]) -> str:
-    """The smallest unsigned type that holds these."""
-    return next(kind for kind, bits in (("uint8_t", 8), ("uint16_t", 16), ("uint32_t", 32)) if max(values) < 2**bits)
+    return max((int(each.max()) + 1 for each in (*form.sets.values(), *form.known.values()) if len(each)), default=0)
 
 
 def _whole(name: str, values: list[int]) -> tuple[str, int]:
-    kind = _fit(values)
-    return array(kind, name, [str(each) for each in values]), len(values) * {"uint8_t": 1, "uint16_t": 2}.get(kind, 4)
+    size = next(size for size in (1, 2, 4) if max(values) < 256**size)
+    return array(f"uint{8 * size}_t", name, [str(each) for each in values]), len(values) * size
 
 
 def _tables(form: Ensemble, tables: Tables) -> list[tuple[str, int]]:
@@ -124,7 +119,7 @@ def _tables(form: Ensemble, tables: Tables) -> list[tuple[str, int]]:
         limits = [number(float(np.float32(each))) for each in form.limits]
         found.append((array("float", "limits", limits), 4 * len(limits)))
     if _relabelled(form):
-        found.append(_whole("labels", [int(label) for label in form.head.labels]))
+        found.append(_whole("labels", [int(label) for label in form.scoring.labels]))
     return found
 
 
@@ -137,7 +132,7 @@ def _cyclic(form: Ensemble) -> bool:
 
 def _relabelled(form: Ensemble) -> bool:
     """Whether labels are numbers, others than 0, 1, …"""
-    labels = form.head.labels
+    labels = form.scoring.labels
     return bool(labels) and not isinstance(labels[0], str) and list(labels) != list(range(len(labels)))
 
 
@@ -241,7 +236,13 @@ def _ranks(form: Ensemble, tables: Tables, rank: str) -> list[str]:
         low = "> -1.0f" if form.truncates else ">= 0.0f"
         other = _gone(rank) - 1
         code = f"value {low} && value < {other}.0f ? ({rank})(int32_t)value : {other}"
-        lines.append(f"  if (i >= {tables.numeric}) {{\n      rank[i] = {code};\n      continue;\n    }}")
+        lines += [f"  if (i >= {tables.numeric}) {{", f"    rank[i] = {code};"]
+        if form.known:
+            width, bit = len(tables.sets[0]), "rank[i] & 7"
+            known = f"sets[(i - {tables.numeric}) * {width} + (rank[i] >> 3)] >> ({bit}) & 1"
+            lines.append(f"    if (rank[i] >= {8 * width} || (float)rank[i] != value || !({known}))")
+            lines.append(f"      rank[i] = {_gone(rank)};")
+        lines += ["    continue;", "  }"]
     if tables.numeric:
         lines += [
             f"  low = {first}, high = {last};",
@@ -278,21 +279,26 @@ def _add(form: Ensemble, votes: bool) -> list[str]:
     ]  # fmt: skip
 
 
+def _exponential(form: Ensemble) -> bool:
+    return form.scoring.link not in ("none", "square")
+
+
 def _kind(form: Ensemble) -> str:
     return "float" if form.summed == "FP32" else "double"
 
 
-def _label(form: Ensemble, port: Port) -> list[str]:
-    lines = ["low = 0;", f"for (i = 1; i < {form.sums}; i++)", "  if (sum[i] > sum[low])", "    low = i;"]
-    if form.head.binary:
-        lines = [f"low = {'p > 0.5f' if form.head.second == 'half' else f'sum[0] {form.head.second} 0'};"]
+def _label(form: Ensemble, port: Port, scores: str) -> list[str]:
+    """The label: of the largest score, or sum where there are no scores."""
+    lines = ["low = 0;", f"for (i = 1; i < {form.sums}; i++)", f"  if ({scores}[i] > {scores}[low])", "    low = i;"]
+    if form.scoring.binary:
+        lines = [f"low = {'p > 0.5' if form.scoring.second == 'half' else f'sum[0] {form.scoring.second} 0'};"]
     value = "labels[low]" if _relabelled(form) and not port.labels else "low"
     return [*lines, f"{port.name}[0] = (int32_t){value};"]
 
 
 def _scores(form: Ensemble, votes: bool, port: Port) -> list[str]:
     """From sums to scores, in the steps of the library."""
-    head, kind, name = form.head, _kind(form), port.name
+    head, kind, name = form.scoring, _kind(form), port.name
     one = "1.0f" if kind == "float" else "1.0"
     steep = "" if head.steep == 1 else f"{number(head.steep, single=kind == 'float')} * "
     every = f"for (i = 0; i < {form.sums}; i++)"
@@ -303,11 +309,6 @@ def _scores(form: Ensemble, votes: bool, port: Port) -> list[str]:
             "low = 0;", every, "  if (sum[i] > sum[low])", "    low = i;", "most = sum[low];", "total = 0;",
             f"{every} {{", f"  sum[i] = ({kind})power({steep}(sum[i] - most));", "  total += sum[i];", "}",
             every, f"  {name}[i] = (float)(sum[i] / ({kind})total);",
-        ]  # fmt: skip
-    if head.link == "sigmoids":
-        return [
-            "total = 0;", f"{every} {{", f"  sum[i] = {one} / ({one} + ({kind})power(-{steep}sum[i]));",
-            "  total += sum[i];", "}", every, f"  {name}[i] = (float)(sum[i] / ({kind})total);",
         ]  # fmt: skip
     if votes:
         return [every, f"  {name}[i] = (float)sum[i] * 0x1p-{SHARE}f;"]
@@ -323,20 +324,24 @@ def _scores(form: Ensemble, votes: bool, port: Port) -> list[str]:
 def _predict(form: Ensemble, tables: Tables, rank: str, votes: bool, declared: str, outputs: tuple[Port, ...]) -> str:
     kind = "uint64_t" if votes else _kind(form)
     lines = [f"{rank} rank[{len(tables.columns)}];", f"{kind} sum[{form.sums}];"]
-    lines.append("uint32_t i, low, high;" if tables.numeric else "uint32_t i, low;")
-    if form.head.link in ("softmax", "sigmoids"):
-        lines.append(f"{kind} most;\n  double total;" if form.head.link == "softmax" else "double total;")
-    if form.head.binary:
+    several = form.sums > 1 and (form.scoring.labels or form.scoring.link == "softmax")
+    low = tables.numeric or several or form.scoring.binary
+    lines.append(f"uint32_t i{', low' if low else ''}{', high' if tables.numeric else ''};")
+    if form.scoring.link == "softmax":
+        lines.append(f"{kind} most;\n  double total;")
+    if form.scoring.binary:
         lines.append(f"{kind} p;")
     lines += _start(form, kind) + _refusals(form) + _ranks(form, tables, rank) + _add(form, votes)
     if form.divisor != 1 and not votes:
         lines += [f"for (i = 0; i < {form.sums}; i++)", f"  sum[i] /= {number(form.divisor, single=kind == 'float')};"]
-    if form.head.binary:
-        one, steep = ("1.0f" if kind == "float" else "1.0"), number(form.head.steep, single=kind == "float")
+    if form.scoring.binary:
+        one, steep = ("1.0f" if kind == "float" else "1.0"), number(form.scoring.steep, single=kind == "float")
         lines.append(f"p = {one} / ({one} + ({kind})power(-{steep} * sum[0]));")
     scores = [line for port in outputs if port.kind == "float" for line in _scores(form, votes, port)]
-    labels = [line for port in outputs if port.kind == "int32_t" for line in _label(form, port)]
-    body = "\n".join(f"  {line}" for line in (*lines, *labels, *scores, "return 0;"))
+    by = next((port.name for port in outputs if port.kind == "float" and form.summed == "FP32"), "sum")
+    labels = [line for port in outputs if port.kind == "int32_t" for line in _label(form, port, by)]
+    both = (*labels, *scores) if by == "sum" else (*scores, *labels)
+    body = "\n".join(f"  {line}" for line in (*lines, *both, "return 0;"))
     return f"{declared}\n{{\n{body}\n}}\n"
 
 
@@ -346,26 +351,6 @@ def _start(form: Ensemble, kind: str) -> list[str]:
         return [f"sum[{at}] = {number(float(v), single=kind == 'float')};" for at, v in enumerate(form.base.tolist())]
     clear = "volatile uint8_t zero = 0; /* else compilers call memset */"
     return [f"for (i = 0; i < {form.sums}; i++) {{", f"  {clear}", "  sum[i] = zero;", "}"]
-
-
-POWER = """\
-static double power(double x)
-{
-  union { double value; uint64_t bits; } scale;
-  double sum = 1.0, rest;
-  int32_t n, k;
-  if (!(x < 709.0))
-    return x != x ? x : 0x1p+1023 * (x < 709.7 ? 1.0 : 2.0);
-  if (x < -700.0)
-    return 0.0;
-  n = (int32_t)(x * 0x1.71547652b82fep+0 + (x < 0 ? -0.5 : 0.5));
-  rest = (x - n * 0x1.62e42fee00000p-1) - n * 0x1.a39ef35793c76p-33;
-  for (k = 14; k > 0; k--)
-    sum = 1.0 + sum * rest / k;
-  scale.bits = (uint64_t)(1023 + n) << 52;
-  return sum * scale.value;
-}
-"""
 
 
 def _notes(form: Ensemble) -> tuple[str, ...]:
@@ -393,7 +378,23 @@ def _bytes(form: Ensemble, tables: Tables, records: list[list[int]]) -> int:
     return sum(size for _, size in _tables(form, tables)) + (leaves or each * form.values.size)
 
 
-def _instructions(form: Ensemble, tables: Tables) -> int:
-    """Bytes of Thumb-2 instructions, about."""
-    power = 300 if form.head.link not in ("none", "square") else 0
-    return 280 + 24 * bool(tables.sets) + 16 * tables.gaps + power
+def _instructions(form: Ensemble, tables: Tables, votes: bool) -> int:
+    """Bytes of Thumb-2 instructions, about: what gcc 12 makes of each part."""
+    link, several = form.scoring.link, form.sums > 1
+    power = 545 if form.summed == "FP32" else 335
+    parts = {
+        284: True,
+        90: bool(tables.sets),
+        85: bool(form.known),
+        16: tables.gaps,
+        power: _exponential(form),
+        80: link == "sigmoid",
+        41: form.scoring.binary,
+        190: link == "softmax",
+        30: link == "square",
+        110: votes,
+        40: several and not votes,
+        39: several and not votes and bool(form.scoring.labels),
+        10 * form.sums: several and bool(form.base.any()),
+    }
+    return sum(size for size, there in parts.items() if there)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from argosy.embedded.code import Code
+from argosy.embedded.code import Code, resource
 from argosy.embedded.report import COMPILERS, require, run
 from argosy.embedded.selftest import Vectors, check
 from argosy.spec.tensor import Array
@@ -24,44 +24,9 @@ class Board(NamedTuple):
 
 BOARDS = (Board("mps2-an385", "cortex-m3"), Board("mps2-an500", "cortex-m7"))
 LIBRARY = ("-std=c99", "-O2", "-ffp-contract=off", "-fPIC", "-shared")
+BARE = ("startup.c", "memory.ld")
+"""What a board needs beside an export: where its memory is, and what calls main."""
 STRICT = ("-std=c99", "-Os", "-Wall", "-Wextra", "-Werror")
-
-STARTUP = """\
-#include <stdint.h>
-extern uint32_t stack_end[];
-int main(void);
-static void leave(int status)
-{
-  uint32_t block[2] = {0x20026, (uint32_t)status};
-  register uint32_t call __asm__("r0") = 0x20;
-  register uint32_t *given __asm__("r1") = block;
-  __asm__ volatile("bkpt 0xab" : : "r"(call), "r"(given) : "memory");
-  for (;;) {
-  }
-}
-static void fault(void)
-{
-  leave(125);
-}
-static void start(void)
-{
-  leave(main());
-}
-const void *const vectors[16] __attribute__((section(".vectors"), used)) = {
-  stack_end, (void *)start, (void *)fault, (void *)fault, (void *)fault, (void *)fault, (void *)fault,
-};
-"""
-"""Calls main, and tells QEMU by semihosting with which status it ended. No constructors, and no data to copy:
-generated C has none; QEMU clears memory."""
-MEMORY = """\
-MEMORY { FLASH (rx) : ORIGIN = 0x00000000, LENGTH = 4M  RAM (rw) : ORIGIN = 0x20000000, LENGTH = 4M }
-SECTIONS {
-  .text : { KEEP(*(.vectors)) *(.text*) *(.rodata*) } > FLASH
-  .data : { *(.data*) } > RAM
-  .bss (NOLOAD) : { *(.bss*) *(COMMON) } > RAM
-  stack_end = ORIGIN(RAM) + LENGTH(RAM);
-}
-"""
 
 
 def verify(name: str, files: dict[str, str]) -> dict[str, str]:
@@ -71,7 +36,7 @@ def verify(name: str, files: dict[str, str]) -> dict[str, str]:
         require(program, package, "--verify")
     with tempfile.TemporaryDirectory(prefix="argosy-verify-") as place:
         folder = Path(place)
-        for file, text in {**files, "startup.c": STARTUP, "memory.ld": MEMORY}.items():
+        for file, text in {**files, **{name: resource(name) for name in BARE}}.items():
             (folder / file).write_text(text)
         return {
             "this machine": on_host(name, folder),

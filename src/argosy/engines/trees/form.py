@@ -15,8 +15,8 @@ from argosy.spec.tensor import Array
 Gaps = Literal["node", "zero", "zeros", "refused"]
 """What becomes of a missing value: it goes where the node says; it counts as 0; it goes where the node says and so does
 0; the row is refused."""
-Link = Literal["none", "sigmoid", "softmax", "exp", "sigmoids", "square"]
-"""From sums to scores. `sigmoids`: of each class alone, then divided by their sum."""
+Link = Literal["none", "sigmoid", "softmax", "exp", "square"]
+"""From sums to scores."""
 ZERO = float(np.float32(1e-35))
 """LightGBM takes numbers up to here for 0."""
 
@@ -43,8 +43,9 @@ class Ensemble(msgspec.Struct, frozen=True, kw_only=True):
     `sets`: node → the categories (numbers from 0) that go left, all others going right. `single`: inputs are rounded
     to float32 before they are tested. `target`: of each tree, the sum that its one value is added to; empty where
     leaves have a value for each sum. The sums begin with `base`, go through the trees in order, in float32 if
-    `summed` says so, and are divided by `divisor` at the end. `truncates`: a number just below 0 is category 0.
-    `limits`: of each feature, the largest magnitude that is not refused; empty where all are answered.
+    `summed` says so, and are divided by `divisor` at the end. `known`: feature → its categories, where all other
+    numbers are missing values. `truncates`: a number just below 0 is category 0. `limits`: of each feature, the
+    largest magnitude that is not refused; empty where all are answered.
     """
 
     roots: Array
@@ -57,12 +58,13 @@ class Ensemble(msgspec.Struct, frozen=True, kw_only=True):
     values: Array
     gaps: tuple[Gaps, ...]
     base: Array
-    head: Scoring
+    scoring: Scoring
     sets: dict[int, Array] = {}
     single: bool = True
     summed: Literal["FP32", "FP64"] = "FP64"
     target: Array = np.empty(0, np.int64)
     divisor: float = 1.0
+    known: dict[int, Array] = {}
     truncates: bool = False
     limits: tuple[float, ...] = ()
 
@@ -79,7 +81,7 @@ class Ensemble(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def scores(self) -> int:
         """Scores of a row."""
-        return 2 if self.head.binary else self.sums
+        return 2 if self.scoring.binary else self.sums
 
     def depth(self) -> Array:
         """Tests on the longest way of each tree."""
@@ -112,6 +114,8 @@ def leaves(form: Ensemble, rows: Array) -> Array:
     missing = (missing & (gaps != "zero")) | ((gaps == "zeros") & (np.abs(given) <= ZERO))
     count, columns = np.arange(len(rows)), len(form.roots)
     at = np.repeat(form.roots.reshape(1, -1), len(rows), axis=0)
+    for feature, categories in form.known.items():
+        missing[:, feature] |= ~np.isin(given[:, feature], categories)
     sets = {node: {*categories.tolist()} for node, categories in form.sets.items()}
     for tree in range(columns):
         here = at[:, tree]
@@ -123,7 +127,8 @@ def leaves(form: Ensemble, rows: Array) -> Array:
             for place, node in enumerate(nodes.tolist()) if sets else ():
                 if node in sets and not gone[place]:
                     value = values[place]
-                    goes[place] = (-1 if form.truncates else -0.0) <= value < 2**31 and int(value) in sets[node]
+                    whole = value > -1 if form.truncates else value >= 0
+                    goes[place] = whole and value < 2**31 and int(value) in sets[node]
             here[open_] = np.where(goes, form.left[nodes], form.right[nodes])
     return form.leaf[at]
 
@@ -142,25 +147,24 @@ def raw(form: Ensemble, rows: Array) -> Array:
 
 def evaluate(form: Ensemble, rows: Array) -> tuple[Array, Array]:
     """Numbers of the labels, and scores [rows, scores] in FP64."""
-    head = form.head
+    scoring = form.scoring
     with np.errstate(over="ignore", invalid="ignore"):
         sums = raw(form, rows).astype(np.float64)
-        scores = linked(head, sums * head.steep)
-    if not head.binary:
+        scores = linked(scoring, sums * scoring.steep)
+    if not scoring.binary:
         return sums.argmax(axis=1), scores
     tests = {">": sums[:, 0] > 0, ">=": sums[:, 0] >= 0, "half": scores[:, 0] > 0.5}
-    label = tests[head.second]
+    label = tests[scoring.second]
     return label.astype(np.int64), np.concatenate([1 - scores, scores], axis=1)
 
 
-def linked(head: Scoring, sums: Array) -> Array:
+def linked(scoring: Scoring, sums: Array) -> Array:
     """The scores of sums."""
-    if head.link == "softmax":
+    if scoring.link == "softmax":
         grown = np.exp(sums - sums.max(axis=1, keepdims=True))
         return grown / grown.sum(axis=1, keepdims=True)
-    if head.link in ("sigmoid", "sigmoids"):
-        found = 1 / (1 + np.exp(-sums))
-        return found / found.sum(axis=1, keepdims=True) if head.link == "sigmoids" else found
-    if head.link == "square":
+    if scoring.link == "sigmoid":
+        return 1 / (1 + np.exp(-sums))
+    if scoring.link == "square":
         return np.sign(sums) * sums * sums
-    return np.exp(sums) if head.link == "exp" else sums
+    return np.exp(sums) if scoring.link == "exp" else sums

@@ -84,7 +84,7 @@ def read(path: Path) -> Ensemble:
     if not tail or tail[0].op_type != "ReduceSum":
         raise Unsupported(f"{tail[0].op_type if tail else 'nothing'} stands behind its trees where a sum was expected")
     table = graph.constant(next(each for each in graph.after({node.output[0]}) if each.op_type == "Gather"))
-    base, divisor, head = _tail(graph, tail[1:], table.shape[1])
+    base, divisor, scoring = _tail(graph, tail[1:], table.shape[1])
     own = graph.attributes(node)
     tracks = np.asarray(own["nodes_missing_value_tracks_true"], bool)
     trees_of, ids = np.asarray(own["nodes_treeids"]), np.asarray(own["nodes_nodeids"])
@@ -106,7 +106,7 @@ def read(path: Path) -> Ensemble:
         values=values,
         gaps=("node",) * _width(graph, node.input[0]),
         base=base,
-        head=head,
+        scoring=scoring,
         single=single,
         target=target,
         divisor=divisor,

@@ -1,0 +1,123 @@
+"""Packages of every engine with trees become C, which answers the golden examples; others are refused by name."""
+
+import joblib
+import numpy as np
+import pytest
+
+from argosy.client.local import locate
+from argosy.embedded.export import generate
+from argosy.packaging.options import PushOptions
+from argosy.spec.errors import Unsupported
+from tests.embedded.kinds import data
+
+
+@pytest.fixture
+def pushed(tmp_path):
+    """A package of a model that a function saves at a path."""
+    located = []
+
+    def push(name, save, **options):
+        save(str(tmp_path / name))
+        located.append(locate(tmp_path / name, PushOptions(**options)))
+        return located[-1].open()
+
+    yield push
+    for each in located:
+        each.release()
+
+
+def towns():
+    """Rows of a column of texts and one of numbers, for pandas."""
+    import pandas as pd
+
+    random = np.random.default_rng(0)
+    names = random.choice(["Bern", "Köln", "Zürich"], 300)
+    frame = pd.DataFrame({"town": pd.Categorical(names), "size": random.normal(size=300)})
+    return frame, frame["size"] + (names == "Köln") * 3
+
+
+def answers(made, compiled):
+    found, refused = compiled(made.code).ask(made.vectors.inputs[0])
+    assert not refused
+    for got, want in zip(found, made.vectors.outputs, strict=True):
+        assert np.allclose(got, want, rtol=1e-6)
+
+
+def test_lightgbm_with_categories(pushed, compiled):
+    import lightgbm as lgb
+
+    booster = lgb.train({"verbose": -1, "min_data_per_group": 1}, lgb.Dataset(*towns()), 5)
+    made = generate(pushed("model.txt", booster.save_model), "towns", "towns:1")
+    assert "[0] takes 1 for 'K\\xf6ln'" in made.code.header
+    answers(made, compiled)
+
+
+def test_xgboost_with_categories(pushed, compiled):
+    import xgboost as xgb
+
+    frame, y = towns()
+    frame["town"] = frame["town"].cat.rename_categories({"Köln": "Koeln", "Zürich": "Zuerich"})
+    booster = xgb.train({"nthread": 1}, xgb.DMatrix(frame, y, enable_categorical=True), 5)
+    made = generate(pushed("model.ubj", booster.save_model), "towns", "towns:1")
+    assert "[0] takes 2 for 'Zuerich'" in made.code.header
+    answers(made, compiled)
+
+
+def test_an_xgboost_classifier_gives_labels(pushed, compiled):
+    import xgboost as xgb
+
+    model = xgb.XGBClassifier(n_estimators=5, n_jobs=1).fit(*data("breast_cancer"))
+    made = generate(pushed("model.json", model.save_model), "cancer", "cancer:1")
+    assert [port.kind for port in made.code.outputs] == ["int32_t", "float"]
+    answers(made, compiled)
+
+
+def test_histograms_with_categories_of_scikit_learn(pushed, compiled, tmp_path):
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    frame, y = towns()
+    model = HistGradientBoostingRegressor(max_iter=5, categorical_features="from_dtype").fit(frame, y)
+    frame.head(50).to_csv(tmp_path / "sample.csv", index=False)
+    package = pushed("model.joblib", lambda path: joblib.dump(model, path), sample=tmp_path / "sample.csv", trust=True)
+    made = generate(package, "towns", "towns:1")
+    assert "[0] takes 0 for 'Bern'" in made.code.header
+    answers(made, compiled)
+
+
+def test_labels_that_are_texts_are_numbers_in_c(pushed, compiled):
+    from sklearn.tree import DecisionTreeClassifier
+
+    x, y = data("iris")
+    model = DecisionTreeClassifier(max_depth=2).fit(x, np.array(["setosa", "versicolor", "virginica"])[y])
+    made = generate(pushed("model.joblib", lambda path: joblib.dump(model, path)), "iris", "iris:1")
+    assert "2 stands for 'virginica'" in made.code.header
+    answers(made, compiled)
+
+
+def test_a_step_that_has_no_c_is_named(pushed):
+    from sklearn.decomposition import PCA
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.pipeline import make_pipeline
+
+    model = make_pipeline(PCA(3), RandomForestClassifier(n_estimators=3)).fit(*data("iris"))
+    package = pushed("model.joblib", lambda path: joblib.dump(model, path))
+    with pytest.raises(Unsupported, match=r"the step PCA of the pipeline .* cannot be written in C"):
+        generate(package, "iris", "iris:1")
+
+
+def test_linear_trees_are_refused(pushed):
+    import lightgbm as lgb
+
+    x, y = data("diabetes")
+    booster = lgb.train({"verbose": -1, "linear_tree": True}, lgb.Dataset(x, y, params={"linear_tree": True}), 2)
+    package = pushed("model.txt", booster.save_model)
+    with pytest.raises(Unsupported, match="linear trees"):
+        generate(package, "m", "m:1")
+
+
+def test_a_model_without_trees_is_refused(pushed):
+    from sklearn.svm import SVC
+
+    package = pushed("model.joblib", lambda path: joblib.dump(SVC().fit(*data("iris")), path), convert=False)
+    with pytest.raises(Unsupported, match="SVC is no estimator of trees that can be written in C"):
+        generate(package, "m", "m:1")
