@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from argosy.cli import curl
-from argosy.spec.language import LanguageModel
+from tests.language import packages
 
 URL = "http://127.0.0.1:8080/v1"
 
@@ -13,7 +13,7 @@ URL = "http://127.0.0.1:8080/v1"
 @pytest.fixture
 def generator(place, monkeypatch):
     """The store has one package, of a model that generates text."""
-    manifest = SimpleNamespace(language=LanguageModel(kind="generator", architecture="gemma3"))
+    manifest = packages.manifest()
     monkeypatch.setattr("argosy.client.local.stored_package", lambda digest: SimpleNamespace(folder="/nowhere"))
     monkeypatch.setattr("argosy.packaging.package.open_package", lambda folder: SimpleNamespace(manifest=manifest))
 

@@ -1,12 +1,11 @@
 """Which revision a declaration means."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from argosy.control.revision import revision_of
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.language import Language, LanguageModel
+from tests.language import packages
 
 FOUR = Language(context=4096, slots=4)
 
@@ -15,13 +14,13 @@ class One:
     """A version of a model."""
 
     ref, digest, name, number = "m:1", "sha256:ab", "m", 1
-    manifest = SimpleNamespace(language=None)
+    manifest = packages.manifest(facts=None)
 
 
 class Generator(One):
     """A version of a language model."""
 
-    manifest = SimpleNamespace(engine="llamacpp", language=LanguageModel(kind="generator", architecture="gemma3"))
+    manifest = packages.manifest(engine="llamacpp")
 
 
 def test_the_target_is_part_of_it_where_it_is_not_this_machine():
@@ -45,5 +44,5 @@ def test_a_language_model_has_the_settings_of_its_engine_in_its_id():
 @pytest.mark.parametrize(("kind", "encodes"), [("encoder", True), ("reranker", True), ("generator", False)])
 def test_an_encoder_is_known_as_one(kind, encodes):
     version = One()
-    version.manifest = SimpleNamespace(engine="llamacpp", language=LanguageModel(kind=kind, architecture="bert"))
+    version.manifest = packages.manifest(engine="llamacpp", facts=LanguageModel(kind=kind, architecture="bert"))
     assert revision_of(Endpoint(name="m", model="m:1"), version).encodes is encodes  # type: ignore[arg-type]

@@ -8,14 +8,16 @@ from typing import Any
 import msgspec
 import pytest
 
+from argosy.gateway import language_routes
 from argosy.gateway.gateway import Gateway
-from argosy.gateway.model import GatewayConfig, RecordedShare
+from argosy.gateway.model import GatewayConfig
 from argosy.monitoring.recorder.intake import Intake, Sent
+from argosy.spec.payload import PayloadLog
 from tests.gateway.kit import http
 from tests.gateway.test_language import CHAT, chat, engine, lines, model
 
 __all__ = ["engine"]
-ALL = RecordedShare(share=1.0, errors=True, bytes=1000)
+ALL = PayloadLog()
 
 
 class Told(list[Sent]):
@@ -100,9 +102,11 @@ async def test_a_stream_that_its_client_left_is_told(gateway: Gateway, told: Tol
     assert (found.code, answer(found)[:8]) == (499, "w0 w1 w2")
 
 
-async def test_what_is_longer_is_cut_and_says_so(gateway: Gateway, told: Told, engine: Any):
-    short = msgspec.structs.replace(ALL, bytes=51)
-    await gateway.start([model(engine, auth=False, payload=short)])
+async def test_what_is_longer_is_cut_and_says_so(
+    gateway: Gateway, told: Told, engine: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(language_routes, "LEAST_RECORDED", 51)
+    await gateway.start([model(engine, auth=False, payload=PayloadLog(max_text=1))])
     async with await http(gateway) as client:
         for stream in (True, False):
             await client.post(CHAT, json=chat(stream=stream, messages=[{"role": "user", "content": "é" * 40}]))
@@ -116,8 +120,8 @@ async def test_what_is_longer_is_cut_and_says_so(gateway: Gateway, told: Told, e
 
 
 async def test_a_share_is_drawn_and_failures_are_all_told(gateway: Gateway, told: Told, engine: Any):
-    few = RecordedShare(share=0.3, errors=True, bytes=1000)
-    silent = RecordedShare(share=0.0, errors=False, bytes=1000)
+    few = PayloadLog(sample=0.3)
+    silent = PayloadLog(sample=1e-9, errors=False)
     routes = [model(engine, auth=False, payload=few), model(engine, "silent", auth=False, payload=silent)]
     await gateway.start([*routes, model(engine, "undeclared", auth=False)])
     async with await http(gateway) as client:

@@ -21,7 +21,7 @@ FAKE = {
 """Variables by which the fake engine is started in the place of vLLM."""
 
 
-def manifest(name: str = "m", engine: str = "vllm", facts: LanguageModel = FACTS) -> ModelManifest:
+def manifest(name: str = "m", engine: str = "vllm", facts: LanguageModel | None = FACTS) -> ModelManifest:
     """`model.yaml` of one."""
     text = TensorSpec(name="text", datatype="BYTES", shape=(-1,))
     return ModelManifest(

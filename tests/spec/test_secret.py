@@ -1,13 +1,12 @@
 """Variables that a declaration gives a model."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from argosy.control.revision import revision_of
 from argosy.spec import secret
 from argosy.spec.endpoint import Endpoint, Resources, Runtime
 from argosy.spec.errors import InvalidArgument
+from tests.language import packages
 
 REFUSED = """LD_PRELOAD LD_LIBRARY_PATH PYTHONPATH PYTHONSTARTUP ARGOSY_HOME PATH HOME TMPDIR GCONV_PATH GLIBC_TUNABLES
 A-B 1A"""
@@ -34,7 +33,7 @@ def test_references_are_looked_up_at_the_start():
 
 class Version:
     ref, digest, name, number = "m:1", "sha256:ab", "m", 1
-    manifest = SimpleNamespace(language=None)
+    manifest = packages.manifest(facts=None)
 
 
 def test_a_revision_of_before_keeps_its_id_and_each_declaration_makes_another():

@@ -69,7 +69,7 @@ class Driver:
     def __init__(self, plan: Plan, ledger: Ledger, package: Package, signed: bool = False, lock: str = "") -> None:
         self.plan, self.ledger = plan, ledger
         self.lost = threading.Event()
-        self._generates = requests.generates(package.manifest)
+        self._generates = package.manifest.generates
         sizes = (requests.sizes if self._generates else usual)(plan.job, cores())
         self._begin = Begin(0, plan.job, sizes, str(package.folder.absolute()), package.trusted, signed, lock)
         self._stage = Stage(ledger.output)

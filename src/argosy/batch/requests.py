@@ -28,7 +28,6 @@ from argosy.packaging.package import Package
 from argosy.process import cores as machine
 from argosy.spec.batch import BatchJob
 from argosy.spec.errors import InvalidArgument
-from argosy.spec.package import ModelManifest
 from argosy.spec.signature import Signature
 from argosy.spec.tensor import Array
 
@@ -82,11 +81,6 @@ def plan(signature: Signature, schema: Any, job: BatchJob) -> Mapping:
     fields = [pa.field(name, read_as(schema.field(name).type)) for name in keep]
     reads = pa.schema([*fields, pa.field(ROW, pa.string())], metadata=schema.metadata)
     return RequestMapping(reads, tuple(keep), answers, lambda row: _request(row[ROW]))
-
-
-def generates(manifest: ModelManifest) -> bool:
-    """Whether a package generates text, so that rows are requests."""
-    return manifest.language is not None and manifest.language.kind == "generator"
 
 
 def sizes(job: BatchJob, cores: int) -> Sizes:

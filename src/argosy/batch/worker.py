@@ -67,7 +67,7 @@ class Worker:
         environ, network = plan.job.given(os.environ), plan.job.network
         threads, lock = begin.sizes.threads, begin.lock
         with ExitStack() as stack:
-            if requests.generates(package.manifest):
+            if package.manifest.generates:
                 engine, difference = stack.enter_context(requests.engine(package, plan.job, threads))
             else:
                 model = load_in_process(package, threads=threads, environ=environ, network=network, lock=lock)

@@ -52,8 +52,7 @@ def endpoint_call(digest: str, name: str, url: str, public: bool) -> str:
     except ArgosyError:
         return asked
     root, key = server_of(url), f"$(argosy keys show {name})" if find(home(), name) else "$KEY"
-    about = package.manifest.language
-    if about is not None and about.kind == "generator":
+    if package.manifest.generates:
         exports = f"export OPENAI_BASE_URL={root}/v1\nexport OPENAI_API_KEY={'none' if public else key}"
         return f"argosy chat {name}\n{exports}"
     if (row := example(package)) is None:

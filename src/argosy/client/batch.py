@@ -88,7 +88,6 @@ def run(
     given by its path. Without `paths` the model is what the registry says, and nothing that lies in the working
     directory or that the output folder names.
     """
-    from argosy.batch import requests
     from argosy.batch.columns import listed
     from argosy.batch.driver import drive
     from argosy.batch.plan import Model, prepare, resumed
@@ -116,7 +115,7 @@ def run(
         if before is None:
             version = located.version if located.digest else ""
             model = Model(digest=_digest(located), name=located.name, version=version)
-            generates = requests.generates(package.manifest)
+            generates = package.manifest.generates
             if generates and job.engine != "local":
                 raise Unsupported("a language model answers batches on this machine: leave out the engine ray")
             plan = prepare(job, model, SIGNATURE if generates else package.manifest.signature)

@@ -11,7 +11,6 @@ from argosy.batch.driver import Outcome
 from argosy.batch.ledger import Ledger, Seal
 from argosy.batch.place import place
 from argosy.batch.plan import Plan
-from argosy.batch.requests import generates
 from argosy.packaging.language import golden as language_golden
 from argosy.packaging.package import Package
 from argosy.profiles.layout import Layout, layout
@@ -86,7 +85,7 @@ def report(plan: Plan, outcome: Outcome, package: Package, now: datetime) -> Rep
     assert outcome.seal is not None
     columns, sampled, note = _columns(plan, package)
     tolerance = package.manifest.tolerance
-    if generates(package.manifest):
+    if package.manifest.generates:
         examples = len(language_golden.read(package.folder).examples)
     else:
         golden = package.golden_inputs()

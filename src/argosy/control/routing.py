@@ -4,25 +4,12 @@ from collections.abc import Callable, Iterable, Mapping
 
 from argosy.control.decide import Route
 from argosy.engines.language.process import ENGINES
-from argosy.gateway.model import (
-    USUAL_CACHE,
-    ApiKey,
-    EndpointRoute,
-    Mirror,
-    RecordedShare,
-    RevisionRoute,
-    Sticky,
-    Upstream,
-)
+from argosy.gateway.model import USUAL_CACHE, ApiKey, EndpointRoute, Mirror, RevisionRoute, Sticky, Upstream
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.language import adapter_name
-from argosy.spec.payload import PayloadLog
 from argosy.spec.revision import Replica, Revision
 from argosy.spec.settings import GatewaySettings
 from argosy.store.keys import KeyRecord
-
-LEAST_RECORDED, MOST_RECORDED = 64 * 1024, 256 * 1024
-"""Bytes of a prompt, and of an answer, of a language model."""
 
 
 def endpoint_route(
@@ -30,9 +17,7 @@ def endpoint_route(
 ) -> EndpointRoute:
     """The route of an endpoint: its weighted revisions with what is `running` of each."""
     sticky, shadow = endpoint.rollout.sticky, endpoint.rollout.shadow
-    mirror = None
-    if shadow and route.shadow:
-        mirror = Mirror(revision=route.shadow, percent=100 * shadow.share, tokens=shadow.tokens)
+    mirror = Mirror(revision=route.shadow, percent=100 * shadow.share) if shadow and route.shadow else None
     return EndpointRoute(
         endpoint=endpoint.name,
         revisions=tuple(
@@ -56,14 +41,8 @@ def endpoint_route(
         sticky=sticky and Sticky(by=sticky.by, name=sticky.name),
         testers=endpoint.rollout.testers,
         refusals=endpoint.guard.refusals if endpoint.guard else (),
-        payload=_recorded(endpoint.payload) if any(revisions[name].language for name, _ in route.weights) else None,
+        payload=endpoint.payload,
     )
-
-
-def _recorded(log: PayloadLog | None) -> RecordedShare | None:
-    """What the gateway has to say to the recorder, which takes out patterns before it cuts at `max_text`."""
-    size = log and min(max(2 * log.max_text, LEAST_RECORDED), MOST_RECORDED)
-    return RecordedShare(share=log.sample, errors=log.errors, bytes=size) if log and size else None
 
 
 def adapters(revision: Revision) -> dict[str, str | int]:

@@ -21,6 +21,8 @@ ENCODE = ("/v1/embeddings", "/v1/rerank")
 MODELS = "/v1/models"
 NO_ADAPTER = -1
 """What a request to the base says to engines that know adapters by number."""
+LEAST_RECORDED, MOST_RECORDED = 64 * 1024, 256 * 1024
+"""Bytes of a prompt, and of an answer, for the payload log: the recorder takes out patterns before it cuts."""
 NO_MODEL = "the model does not exist here, or the request names none"
 NOTHING = f"there is nothing at this path; there are {', '.join((*GENERATE, *ENCODE, MODELS))}"
 
@@ -149,8 +151,10 @@ def _forward(
         route["request_body_buffer_limit"] = str(LANGUAGE_BYTES)
         if endpoint.refusals:
             route["metadata"]["filter_metadata"][LUA]["refusals"] = [_beginning(each) for each in endpoint.refusals]
-        if endpoint.payload is not None and targets.config.recorder:
-            route["metadata"]["filter_metadata"][LUA]["payload"] = msgspec.structs.asdict(endpoint.payload)
+        if (log := endpoint.payload) is not None and targets.config.recorder:
+            size = min(max(2 * log.max_text, LEAST_RECORDED), MOST_RECORDED)
+            about = {"share": log.sample, "errors": log.errors, "bytes": size}
+            route["metadata"]["filter_metadata"][LUA]["payload"] = about
     return route
 
 

@@ -14,6 +14,7 @@ from argosy.spec.address import Address
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.limits import Limits, check_rate
+from argosy.spec.payload import PayloadLog
 
 ANY_ENDPOINT = "*"
 """The scope that covers every endpoint."""
@@ -122,12 +123,13 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         if self.concurrency < 0:
             raise InvalidArgument("gateway.concurrency must not be negative")
         check_socket(self.admin_socket, "the gateway's admin socket")
-        if self.labels:
-            check_socket(self.labels, "the socket for labels")
-        if self.quota:
-            check_socket(self.quota, "the socket for leases of tokens")
-        if self.recorder:
-            check_socket(self.recorder, "the recorder's socket")
+        for path, whose in (
+            (self.labels, "the socket for labels"),
+            (self.quota, "the socket for leases of tokens"),
+            (self.recorder, "the recorder's socket"),
+        ):
+            if path:
+                check_socket(path, whose)
 
     @property
     def admin_socket(self) -> str:
@@ -150,13 +152,10 @@ class Mirror(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     The copy has the request's `x-request-id` and `x-argosy-shadow: 1`; both have `x-argosy-record: 1`, so that their
     answers can be compared. Streams are not copied. Without a weight, the shadow revision answers nobody but testers.
-    Of language models the processes beside the engines of both get copies, and ask for the first `tokens` of a greedy
-    answer: that number stands in `x-argosy-shadow`.
     """
 
     revision: str
     percent: float = 100.0
-    tokens: int = 1
 
     def __post_init__(self) -> None:
         check_token(self.revision, "mirror: revision id")
@@ -256,15 +255,6 @@ class RevisionRoute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return any(upstream.state == "ready" for upstream in self.upstreams)
 
 
-class RecordedShare(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which requests to a language model are recorded: a share of them, with `errors` each that fails, and so many
-    bytes of prompt and answer."""
-
-    share: float
-    errors: bool
-    bytes: int
-
-
 class EndpointRoute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A public name and the revisions behind it. `timeout` is seconds for one whole answer, retries included.
 
@@ -284,7 +274,7 @@ class EndpointRoute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     testers: bool = False
     waiting: Waiting | None = None
     refusals: tuple[str, ...] = ()
-    payload: RecordedShare | None = None
+    payload: PayloadLog | None = None
 
     def __post_init__(self) -> None:
         check_name(self.endpoint, "endpoint name")

@@ -13,7 +13,6 @@ from typing import Any
 from argosy.engines.language.base import Load
 from argosy.engines.language.process import EngineServer, engine_of
 from argosy.language.config import LanguageConfig, read, setup
-from argosy.language.copies import Copies
 from argosy.language.front import Front
 from argosy.packaging.language.engine import replay
 from argosy.packaging.package import Package, open_package
@@ -117,11 +116,8 @@ class LanguageApp(HttpApp):
     def __init__(self, plane: LanguagePlane) -> None:
         super().__init__(plane)
         self._of = plane
-        self.copies: Copies | None = None
 
     def handle(self, exchange: Exchange) -> None:
-        if self.copies is not None and self.copies.take(exchange):
-            return
         turned = {f"{PLATFORM}sleep": True, f"{PLATFORM}wake": False}.get(exchange.path)
         if turned is not None and exchange.method == "POST" and self._of.answers is not None:
             self._of.resting = turned
@@ -142,8 +138,7 @@ class LanguageReplica:
     def __init__(self, config: LanguageConfig) -> None:
         self._config = config
         self.plane = LanguagePlane(config)
-        self._app = app = LanguageApp(self.plane)
-        tls = ServerTls(config.http.tls) if config.http.tls else None
+        app, tls = LanguageApp(self.plane), ServerTls(config.http.tls) if config.http.tls else None
         self._listeners = [Listener(app.handle, config.http, config.runtime, tls)]
         if config.health is not None:
             self._listeners.append(Listener(app.handle_health, config.health, config.runtime))
@@ -166,17 +161,10 @@ class LanguageReplica:
             await asyncio.to_thread(self._front.wait)
         self._server = server = EngineServer(engine, setup(config, package), work, log)
         await asyncio.to_thread(server.wait, config.runtime.start_timeout)
-        await self._replay(server)
-        if self.plane.answers is not None:
-            self._app.copies = Copies(self.plane.answers, server.ask.send)
-        self.plane.loaded = True
-
-    async def _replay(self, server: EngineServer) -> None:
-        """The golden examples of the model and of its adapters. Raises GoldenMismatch, BadPackage."""
-        assert self.plane.package is not None
-        await asyncio.to_thread(replay, server, self.plane.package)
-        for name, folder in self._config.adapters.items():
+        await asyncio.to_thread(replay, server, package)
+        for name, folder in config.adapters.items():
             await asyncio.to_thread(replay, server, open_package(Path(folder)), name)
+        self.plane.loaded = True
 
     async def watch(self) -> None:
         """Until the engine ends, or makes no progress for `runtime.hang_timeout` although it is asked to: then raises
@@ -218,8 +206,8 @@ class LanguageReplica:
         if resting:
             await asyncio.to_thread(server.drain, self._config.runtime.drain_timeout)
         await asyncio.to_thread(server.turn, asleep=resting)
-        if not resting:
-            await self._replay(server)
+        if not resting and plane.package is not None:
+            await asyncio.to_thread(replay, server, plane.package)
         plane.asleep = resting
         LOG.info("%s after %.2f s", "asleep" if resting else "awake and checked", time.monotonic() - began)
 

@@ -46,6 +46,11 @@ WHOLE = {
     "server.memory_allocated": ("argosy_gateway_memory_bytes", "Memory of Envoy in use", False),
     "server.uptime": ("argosy_gateway_uptime_seconds", "Since Envoy's start", False),
     EXPIRY: ("argosy_gateway_certificate_seconds", "Until the certificate expires", False),
+    "access_logs.fluentd.argosy.entries_lost": (
+        "argosy_gateway_payloads_lost",
+        "Requests to language models that the recorder was not told of: too many waited",
+        True,
+    ),
     "tracing.opentelemetry.spans_dropped": ("argosy_gateway_spans_dropped", "Spans not sent: too many waited", True),
 }
 """Envoy's statistic of the whole gateway → our name, its help, and whether it is a counter."""

@@ -122,6 +122,8 @@ class _Windows:
         if isinstance(counts, Errors):
             return metrics.regression(counts)
         figures = metrics.classification(counts, self.what.classes, self.what.positive)
+        if self.what.alias:
+            return {self.what.metric: figures["accuracy"]}
         if self.what.score and self.what.positive:
             total = sum(counts.values())
             side = metrics.area(*self.opened.scores(self.one.number, place, self.what.positive, total))
