@@ -1,14 +1,13 @@
 """What every engine is, and the checks they share."""
 
 import difflib
-import importlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 
-from argosy.spec.errors import BadPackage, Internal, InvalidArgument, MissingExtra
+from argosy.spec.errors import BadPackage, Internal, InvalidArgument
+from argosy.spec.errors import require as require
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import NUMPY, Array, as_bytes
 
@@ -148,16 +147,6 @@ def check_settings(settings: Settings, **known: type) -> None:
             raise InvalidArgument(f"this engine has no setting '{name}'; {hint}")
         if not isinstance(value, known[name]):
             raise InvalidArgument(f"setting '{name}' must be {known[name].__name__}, not {type(value).__name__}")
-
-
-def require(module: str, extra: str, need: str) -> ModuleType:
-    """Import a framework; MissingExtra with the command that installs it where it is not there."""
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] == module.partition(".")[0]:
-            raise MissingExtra.named(extra, need) from None
-        raise
 
 
 def check_file(path: Path, what: str) -> int:

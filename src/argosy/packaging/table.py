@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 import msgspec
 import numpy as np
 
-from argosy.spec.errors import InvalidArgument, MissingExtra, NotFound, PayloadTooLarge, Unsupported
+from argosy.spec.errors import InvalidArgument, NotFound, PayloadTooLarge, Unsupported, require
 from argosy.spec.strict import parse
 from argosy.spec.tensor import Array
 
@@ -222,12 +222,7 @@ def _read_csv(data: bytes, where: str) -> Table:
 
 
 def _read_parquet(data: bytes, where: str) -> Table:
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError:
-        raise MissingExtra.named("parquet", "Reading Parquet") from None
-    pa, module = cast("Any", pyarrow), cast("Any", parquet)
+    pa, module = (cast("Any", require(name, "parquet", "Reading Parquet")) for name in ("pyarrow", "pyarrow.parquet"))
     try:
         table: Any = module.read_table(pa.BufferReader(data))
     except Exception as error:

@@ -3,6 +3,8 @@
 Whatever is not an `ArgosyError` is a bug: it is answered as `internal`, with the request id and never with its text.
 """
 
+import importlib
+from types import ModuleType
 from typing import ClassVar
 
 from argosy.spec.install import extras, pip
@@ -180,3 +182,13 @@ def from_http(status: int, message: str) -> ArgosyError:
         if cls.http == status and cls is not Internal:
             return cls(message)
     return (InvalidArgument if 400 <= status < 500 else Internal)(message)
+
+
+def require(module: str, extra: str, need: str) -> ModuleType:
+    """Import a framework; MissingExtra with the command that installs it where it is not there."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == module.partition(".")[0]:
+            raise MissingExtra.named(extra, need) from None
+        raise

@@ -5,16 +5,12 @@ from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from argosy.spec.errors import InvalidArgument, MissingExtra
+from argosy.spec.errors import InvalidArgument, require
 
 
 def module() -> Any:
     """duckdb. Raises MissingExtra."""
-    try:
-        import duckdb
-    except ImportError:
-        raise MissingExtra.named("monitoring", "reading payloads and labels") from None
-    return duckdb
+    return require("duckdb", "monitoring", "reading payloads and labels")
 
 
 @contextlib.contextmanager

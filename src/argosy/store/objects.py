@@ -10,7 +10,6 @@ Every function raises NotFound, PermissionDenied or Unavailable with the address
 """
 
 import configparser
-import importlib
 import io
 import os
 from collections.abc import Generator, Iterator
@@ -19,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from argosy.spec.errors import MissingExtra, NotFound, PermissionDenied, Unavailable
+from argosy.spec.errors import NotFound, PermissionDenied, Unavailable, require
 
 RETRIES = 5
 """Attempts after the first one, for requests that may be repeated."""
@@ -31,12 +30,9 @@ _PARTS = 4
 
 def obstore() -> Any:
     """The library. Raises MissingExtra."""
-    try:
-        for part in ("exceptions", "store"):
-            importlib.import_module(f"obstore.{part}")
-    except ImportError:
-        raise MissingExtra.named("parquet", "Access to a bucket") from None
-    return importlib.import_module("obstore")
+    for part in ("exceptions", "store"):
+        require(f"obstore.{part}", "parquet", "Access to a bucket")
+    return require("obstore", "parquet", "Access to a bucket")
 
 
 @cache

@@ -126,9 +126,9 @@ def test_traffic_is_kept_coarser_with_age_and_loses_nothing():
         kept = policy.add_traffic(kept, now + 60 * minute, 2, minute % 2, 30 * 86400)
     now += 5 * 86400 - 60
     assert len(kept.slots) < 1000
-    assert policy.within_window(kept, now, 30 * 86400) == (2 * 7200, 3600)
-    assert policy.within_window(kept, now, 300)[0] == pytest.approx(10, abs=2)
-    assert policy.last_requests(kept, now, 7, 1800)[0] == 8
+    assert policy.recent(kept, now, 30 * 86400) == (2 * 7200, 3600)
+    assert policy.recent(kept, now, 300)[0] == pytest.approx(10, abs=2)
+    assert policy.recent(kept, now, 1800, 7)[0] == 8
     assert msgspec.json.decode(msgspec.json.encode(kept), type=Traffic) == kept
 
 

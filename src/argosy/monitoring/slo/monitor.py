@@ -231,7 +231,7 @@ class Slos:
             version = observed[name].serving.rpartition(":")[2] if name in observed else ""
             span = Span(endpoint=name, version=version, start=end - HOUR, end=end, at=end)
             for each in statuses:
-                total, bad = policy.within_window(self._budgets[name].kept[each.name].state.traffic, end, HOUR)
+                total, bad = policy.recent(self._budgets[name].kept[each.name].state.traffic, end, HOUR)
                 verdict = Verdict.BURNING if each.severity else Verdict.WITHIN
                 detail = {"bad": bad, "objective": each.objective, "days": each.days, "text": each.reason}
                 found.append(span.finding("slo", each.name, total, verdict, effect=each.budget, detail=detail))

@@ -71,18 +71,9 @@ def _coarser(slots: list[Slot], now: float, keep: float) -> list[Slot]:
     return merged
 
 
-def within_window(traffic: Traffic, now: float, seconds: float) -> tuple[int, int]:
-    """Requests and bad ones of the slots that lie within the last `seconds`, the oldest one whole."""
-    total = bad = 0
-    for slot in reversed(traffic.slots):
-        if slot.start + slot.width <= now - seconds:
-            break
-        total, bad = total + slot.total, bad + slot.bad
-    return total, bad
-
-
-def last_requests(traffic: Traffic, now: float, requests: int, seconds: float) -> tuple[int, int]:
-    """The same of the latest slots that together have so many requests, within the last `seconds`."""
+def recent(traffic: Traffic, now: float, seconds: float, requests: float = math.inf) -> tuple[int, int]:
+    """Requests and bad ones of the slots that lie within the last `seconds`, the oldest one whole; or of the latest
+    that together have so many `requests`."""
     total = bad = 0
     for slot in reversed(traffic.slots):
         if total >= requests or slot.start + slot.width <= now - seconds:
@@ -148,11 +139,11 @@ def evaluate(slo: Slo, observed: SloObservation, state: SloState) -> tuple[SloSt
         state = msgspec.structs.replace(state, page=RateRise(), ticket=RateRise(), found=found)
     burning = [(rule.severity, text) for rule in rules(slo) if (text := _burns(slo, rule, traffic, now))]
     if state.found:
-        total, bad = last_requests(traffic, now, CALM_REQUESTS, CALM_SECONDS)
+        total, bad = recent(traffic, now, CALM_SECONDS, CALM_REQUESTS)
         text = f"{bad} of the last {total} requests were bad; {_share(slo.objective)} have to be good"
         burning += [(severity, text) for severity in state.found]
     severity, reason = min(burning, default=("", "within the objective"))
-    total, bad = within_window(traffic, now, period)
+    total, bad = recent(traffic, now, period)
     status = SloStatus(
         name=slo.name,
         objective=slo.objective,
@@ -173,14 +164,14 @@ def _bound(slo: Slo, factor: float) -> float:
 def quiet(slo: Slo, came: Traffic, now: float) -> bool:
     """Whether a rate of so few requests says nothing."""
     fastest = rules(slo)[0]
-    total, _ = within_window(came, now, fastest.long)
+    total, _ = recent(came, now, fastest.long)
     return total * fastest.short / fastest.long * _bound(slo, fastest.factor) < ENOUGH
 
 
 def _burns(slo: Slo, rule: Rule, came: Traffic, now: float) -> str:
     bound, rates = _bound(slo, rule.factor), list[float]()
     for seconds in (rule.long, rule.short):
-        total, bad = within_window(came, now, seconds)
+        total, bad = recent(came, now, seconds)
         if total * bound < ENOUGH or bad < total * bound:
             return ""
         rates.append(bad / total)
@@ -213,7 +204,7 @@ def _least(slo: Slo, severity: Severity) -> float:
 
 def _over(slo: Slo, severity: Severity, came: Traffic, now: float) -> bool:
     """Whether what a detector found has ended: the latest requests keep within the bound."""
-    total, bad = last_requests(came, now, CALM_REQUESTS, CALM_SECONDS)
+    total, bad = recent(came, now, CALM_SECONDS, CALM_REQUESTS)
     return total >= CALM_REQUESTS and bad <= total * _least(slo, severity)
 
 

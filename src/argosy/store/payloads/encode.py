@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from argosy.spec.errors import MissingExtra
+from argosy.spec.errors import require
 from argosy.spec.tensor import NUMPY, Array, bf16_to_fp32
 from argosy.store.durable import create_temporary, sync_folder, write_all
 from argosy.store.payloads.columns import Column
@@ -30,19 +30,12 @@ _MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 
 def arrow() -> Any:
     """pyarrow. Raises MissingExtra."""
-    try:
-        import pyarrow
-    except ImportError:
-        raise MissingExtra.named("monitoring", "the payload log") from None
-    return pyarrow
+    return require("pyarrow", "monitoring", "the payload log")
 
 
 def parquet() -> Any:
     """Its part for Parquet."""
-    arrow()
-    from pyarrow import parquet
-
-    return parquet
+    return require("pyarrow.parquet", "monitoring", "the payload log")
 
 
 class Encoder(msgspec.Struct, frozen=True, kw_only=True):
