@@ -74,7 +74,6 @@ class Activator:
         self._open, self._most = 0, max(8, (open_files() - RESERVE) // 2)
 
     async def run(self) -> None:
-        """For ever."""
         from argosy.activator.grpc import Calls
 
         path = http_socket(self.run_dir)

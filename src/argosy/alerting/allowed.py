@@ -26,7 +26,6 @@ class Allowed(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, settings: Settings) -> "Allowed":
-        """What the settings say."""
         return cls(confined=settings.confined, allow=settings.allow)
 
     def check_job(self, job: BatchJob) -> None:

@@ -50,7 +50,6 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def id(self) -> str:
-        """One of its own for each incident."""
         return f"{self.finding.key}@{self.since:.0f}"
 
 

@@ -60,7 +60,6 @@ def subject(notice: Notice) -> str:
 
 
 def text(notice: Notice) -> str:
-    """A few lines."""
     incident, finding = notice.incident, notice.incident.finding
     lines = [finding.reason, "", f"endpoint: {finding.endpoint}", f"severity: {finding.severity}"]
     lines.append(f"since: {_moment(incident.since)}")

@@ -61,7 +61,6 @@ Rows = dict[tuple[str, str], Report | Incident | Notification]
 
 
 def rows(state: IncidentsState) -> Rows:
-    """A state as rows."""
     found: Rows = {("report", name): each for name, each in state.reports.items()}
     found |= {("incident", key): each for key, each in state.incidents.items()}
     found |= {("letter", name): each for name, each in state.outbox.letters.items()}

@@ -86,7 +86,6 @@ class Ledger:
         return plan
 
     def entries(self) -> dict[str, Entry]:
-        """Fragment → its entry."""
         files = (file for file in self.root.join("ledger").walk() if file.name.endswith(".json"))
         with ThreadPoolExecutor(TOGETHER) as pool:
             return {entry.fragment: entry for entry in pool.map(partial(_read, kind=Entry), files) if entry}

@@ -86,7 +86,6 @@ class LocalPool:
 
     @property
     def workers(self) -> Collection[int]:
-        """The numbers of the workers."""
         return self._processes.keys()
 
     running = workers

@@ -69,7 +69,6 @@ class Meter:
         self._under_way[fragment] = (first, rows)
 
     def done(self, fragment: int, rows: int) -> None:
-        """A fragment is done."""
         first = self._under_way.pop(fragment, (0, 0))[0]
         self._finished += 1
         self._safe += rows - first
@@ -132,7 +131,6 @@ def lines(write: Callable[[str], None], every: float = EVERY) -> Display:
 
 @contextmanager
 def bar() -> Generator[Show]:
-    """A bar on a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 

@@ -37,7 +37,6 @@ class Tally(msgspec.Struct, frozen=True):
     quarantined: int = 0
 
     def plus(self, other: "Tally") -> "Tally":
-        """Both together."""
         return Tally(
             self.rows + other.rows,
             self.out + other.out,

@@ -40,7 +40,6 @@ class Stage:
         self.root = scratch(output)
 
     def create(self) -> None:
-        """Make the folders."""
         for name in ("staged", "spool"):
             (self.root / name).mkdir(parents=True, exist_ok=True)
 

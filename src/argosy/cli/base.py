@@ -94,7 +94,6 @@ class Root(Group):
     """`argosy` itself: knows its commands from the catalog and loads the one that is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names of the catalog."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:

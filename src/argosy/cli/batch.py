@@ -68,7 +68,6 @@ OPTIONS = (
 
 
 def job_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command all of them."""
     for option in reversed(OPTIONS):
         command = option(command)
     return command

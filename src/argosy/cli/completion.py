@@ -81,17 +81,14 @@ def _open() -> Any:
 
 
 def endpoints(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Names of endpoints."""
     return _names(incomplete, ENDPOINTS)
 
 
 def models(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Names of models."""
     return _names(incomplete, MODELS)
 
 
 def jobs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Names of batch jobs."""
     return _names(incomplete, JOBS)
 
 

@@ -119,7 +119,6 @@ def _built(source: str, name: str | None, options: "ImageOptions", report: Repor
 
 @contextmanager
 def _model(source: str, name: str | None, report: Report) -> "Generator[ImageModel]":
-    """What an image serves."""
     from argosy.client.local import locate
     from argosy.images.build import ImageModel
     from argosy.spec.endpoint import check_name

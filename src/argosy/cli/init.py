@@ -116,7 +116,6 @@ def _lines(kind: Any, given: dict[str, str]) -> Iterator[str]:
 
 
 def _yaml(value: Any) -> str:
-    """A value on one line."""
     import yaml
 
     return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000).removesuffix("...\n").strip()

@@ -54,7 +54,6 @@ def save(home: Home, endpoint: str, saved: SavedKey) -> Path:
 
 
 def find(home: Home, endpoint: str) -> SavedKey | None:
-    """The saved key of an endpoint, if there is one."""
     return strict.stored(_path(home, endpoint), SavedKey)
 
 

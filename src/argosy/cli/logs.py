@@ -29,7 +29,6 @@ class Logs(Command):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        """The context of either command."""
         if len(args) > 1 and args[0] == "payload":
             return payload.make_context(f"{info_name} payload", args[1:], parent, **extra)
         return super().make_context(info_name, args, parent, **extra)
@@ -128,7 +127,6 @@ def find(folder: Path, name: str, *, exact: bool = False) -> list[Path]:
 
 
 def names(folder: Path) -> list[str]:
-    """What there are logs of."""
     return sorted({re.sub(r"-[0-9a-f]{6}-\d+$", "", path.stem).partition(".")[0] for path in folder.glob("*.log")})
 
 

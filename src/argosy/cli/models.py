@@ -217,7 +217,6 @@ def _summaries() -> list[dict[str, Any]]:
 
 
 def brief(version: "Version") -> dict[str, Any]:
-    """The fields of `BRIEF`."""
     return {field: getattr(version, field) for field in BRIEF}
 
 

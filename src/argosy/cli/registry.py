@@ -22,7 +22,6 @@ Decorated = Callable[..., Any]
 
 
 def reach_options(command: Decorated) -> Decorated:
-    """How a registry is reached."""
     plain = click.option("--plain-http", is_flag=True, help="Speak to the registry without TLS. Logins can be read.")
     ca = click.option("--ca", type=click.Path(path_type=Path), help="Certificates of a private authority, in PEM.")
     return plain(ca(command))

@@ -70,7 +70,6 @@ def _live(api: "ControlClient", every: float) -> None:
 
 
 def observe(api: "ControlClient") -> "TopView":
-    """The platform at this moment."""
     from argosy.cli.picture import TopView
 
     endpoints, live = api.endpoints(), api.get("/v1/live")

@@ -15,7 +15,6 @@ class Passes:
         self._buckets = [0] * (len(BOUNDS) + 1)
 
     def note(self, seconds: float, good: bool) -> None:
-        """Count a pass."""
         self.count += 1
         self.failed += not good
         self.seconds += seconds

@@ -85,7 +85,6 @@ class Sidecar:
 
 
 def recorder(home: Home) -> Sidecar:
-    """The recorder of a home."""
     return Sidecar(
         "argosy.monitoring.recorder",
         home.root,

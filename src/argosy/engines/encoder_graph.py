@@ -135,7 +135,6 @@ class _Graph:
         self._width = weights[found[0] + mark].shape[1]
 
     def write(self, into: Path, rerank: bool) -> None:
-        """All of it, as a file."""
         helper, types = self._onnx.helper, self._onnx.TensorProto
         found = self._scores(self._layers()) if rerank else self._layers()
         self._node("Identity", [found], output="score" if rerank else "hidden")

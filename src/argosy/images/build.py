@@ -204,7 +204,6 @@ def check_servable(package: Package) -> None:
 
 
 def model_tree(model: ImageModel, into: str) -> Tree:
-    """The files of a package."""
     tree = Tree()
     for entry in walk(model.package.folder, limit=2**63):
         tree.file(f"{into}/{entry.path}", entry.file)

@@ -44,8 +44,6 @@ _LEAVE_OUT = re.compile(
 
 
 class DebianPackage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One package of a lock."""
-
     name: str
     version: str
     sha256: str

@@ -97,7 +97,6 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def size(self) -> int:
-        """Bytes of all blobs."""
         return sum(_size(blob) for blob in self.blobs.values())
 
     def read(self, blob: Descriptor, start: int, length: int) -> Iterator[bytes]:

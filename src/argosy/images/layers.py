@@ -106,7 +106,6 @@ class Hashing(io.RawIOBase):
         return True
 
     def write(self, data: Any, /) -> int:
-        """Write all of `data`."""
         self.hasher.update(data)
         self.size += len(data)
         self.sink.write(data)

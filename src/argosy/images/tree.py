@@ -54,7 +54,6 @@ class Tree:
         self.nodes[path] = Node(PROGRAM if program else FILE, content, strip=strip)
 
     def link(self, path: str, target: str) -> None:
-        """Add a symbolic link."""
         self.nodes[path] = Node(0o777, link=target)
 
     def folder(self, path: str, mode: int = FOLDER) -> None:

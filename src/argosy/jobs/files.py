@@ -45,7 +45,6 @@ class Files:
         self._found = {each.id: each for each in read}
 
     def data(self, id: str) -> Path:
-        """Where its bytes are."""
         return self.folder / f"{id}.data"
 
     def get(self, id: str, key: str) -> File:

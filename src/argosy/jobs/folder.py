@@ -64,11 +64,9 @@ class Folder:
         durable.replace(self.path / "job.json", msgspec.json.encode(request), self.path, mode=0o600)
 
     def request(self) -> RunRequest:
-        """What is to be done."""
         return msgspec.json.decode((self.path / "job.json").read_bytes(), type=RunRequest)
 
     def report(self, progress: Progress) -> None:
-        """Say how far it is."""
         durable.say(self.path / "progress.json", msgspec.json.encode(progress))
 
     def end(self, result: Result) -> None:

@@ -18,8 +18,6 @@ OVER = ("failed", "completed", "expired", "cancelled")
 
 
 class Wanted(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What a caller asks for."""
-
     input_file_id: str
     endpoint: Literal["/v1/chat/completions", "/v1/completions", "/v1/embeddings"]
     completion_window: Literal["24h"] = "24h"
@@ -43,8 +41,6 @@ class Batch(Wanted, kw_only=True):
 
 
 class BatchLine(msgspec.Struct, frozen=True):
-    """One request of the input."""
-
     custom_id: Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
     method: Literal["POST"]
     url: str
@@ -111,7 +107,6 @@ class Lines:
         return done
 
     def write(self, done: set[str], line: BatchLine, answer: httpx.Response | None, error: Any = None) -> None:
-        """The one line of a request."""
         good, response = answer is not None and answer.status_code == 200, None
         if answer is not None:
             try:

@@ -43,7 +43,6 @@ class InputColumn(NamedTuple):
 
 
 def columns(specs: Sequence[TensorSpec], feeds: Mapping[str, Array]) -> list[InputColumn]:
-    """The columns of all inputs."""
     found: list[InputColumn] = []
     for spec in specs:
         array = feeds[spec.name]

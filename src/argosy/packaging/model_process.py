@@ -101,7 +101,6 @@ class Line:
         return memoryview(data)
 
     def close(self) -> None:
-        """Nothing more is said."""
         self._line.close()
 
 
@@ -221,7 +220,6 @@ class ModelProcess(Engine):
         os._exit(status or 1)
 
     def close(self) -> None:
-        """End the other process."""
         self._line.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(2.0)
@@ -242,7 +240,6 @@ def load_in_process(
 
 
 def main(channel: int, threads: int, trusted: bool, folder: Path) -> int:
-    """The process of a model."""
     crash.tell()
     crash.report_location()
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -32,7 +32,6 @@ class Graph:
         return output
 
     def constant(self, array: Array) -> str:
-        """An initializer."""
         from onnx import TensorProto
 
         kinds = {"f": TensorProto.DOUBLE, "i": TensorProto.INT64, "U": TensorProto.STRING, "O": TensorProto.STRING}
@@ -48,7 +47,6 @@ class Graph:
         return self.node("Cast", [tensor], output, to=getattr(TensorProto, kind))
 
     def shaped(self, tensor: str, shape: Sequence[int], output: str = "") -> str:
-        """The tensor in this shape."""
         return self.node("Reshape", [tensor, self.constant(np.array(shape, np.int64))], output)
 
 

@@ -139,7 +139,6 @@ def check_tensors(package: Package) -> Package:
 
 
 def write_manifest(folder: Path, manifest: ModelManifest) -> None:
-    """Write `model.yaml`."""
     (folder / MANIFEST).write_text(dump_yaml(manifest), "utf-8")
 
 

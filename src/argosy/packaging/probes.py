@@ -89,7 +89,6 @@ def _thresholds(
 
 
 def beside(value: float) -> Array:
-    """A number and nine beside it."""
     with np.errstate(over="ignore"):
         single = np.float32(value)
     up, down = np.nextafter(single, np.float32(np.inf)), np.nextafter(single, np.float32(-np.inf))

@@ -266,7 +266,6 @@ class Follower:
         return msgspec.convert(await asyncio.to_thread(post), Answered)
 
     async def _maintain(self) -> None:
-        """Bound the logs."""
         while True:
             await asyncio.to_thread(rotate_logs, self.home, self.config)
             await self.gateway.rotate_log(ACCESS_LOG_BYTES)

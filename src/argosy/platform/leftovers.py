@@ -21,7 +21,6 @@ WORDS = 100
 
 
 def gateways(home: Home) -> list[psutil.Process]:
-    """Envoys of this home."""
     return envoy.started_in(home.gateway)
 
 

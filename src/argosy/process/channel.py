@@ -46,7 +46,6 @@ class Channel(Generic[M]):
             yield from messages
 
     def close(self) -> None:
-        """Close this end."""
         self.socket.close()
 
 

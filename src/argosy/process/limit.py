@@ -20,7 +20,6 @@ class LogLimit(logging.Filter):
         self._counts: Counter[object] = Counter()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether a record passes."""
         now, kind = self._clock(), (record.name, record.levelno, str(record.msg))
         if now - self._since >= self._window:
             self._since, self._passed = now, 0

@@ -151,7 +151,6 @@ class Process:
         asyncio.get_running_loop().add_reader(self._pidfd, readable)
 
     def unwatch(self) -> None:
-        """Give the pidfd back."""
         if self._pidfd >= 0:
             asyncio.get_running_loop().remove_reader(self._pidfd)
             os.close(self._pidfd)

@@ -154,7 +154,6 @@ class Counting:
         self._dictionaries = dictionaries
 
     def update(self, batch: Batch) -> None:
-        """Add the rows of a batch."""
         where = self.where
         flat = batch.cells + where.starts[: where.numbers, None]
         self.counts += np.bincount(flat.reshape(-1), minlength=where.cells)

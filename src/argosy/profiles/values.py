@@ -36,8 +36,6 @@ class Values(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ValueCounts:
-    """Values being counted."""
-
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
         self._lost = 0

@@ -58,7 +58,6 @@ def decode(name: str, datatype: str, shape: Sequence[int], data: bytes | memoryv
 
 
 def encode(tensor: Tensor) -> bytes:
-    """Tensor → bytes."""
     if tensor.datatype == "BYTES":
         parts: list[bytes] = []
         for value in cast("list[bytes]", tensor.array.reshape(-1).tolist()):

@@ -22,7 +22,6 @@ class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def dump(tensors: Sequence[Tensor]) -> bytes:
-    """Tensors → bytes."""
     body, length = rest.encode_mixed({}, "outputs", tensors, [True] * len(tensors))
     return _HEADER.pack(length or len(body)) + body
 
@@ -44,7 +43,6 @@ def parse(data: bytes, where: str = "tensor file") -> list[Tensor]:
 
 
 def write(path: Path, tensors: Sequence[Tensor]) -> None:
-    """Write tensors to a file."""
     path.write_bytes(dump(tensors))
 
 

@@ -65,7 +65,6 @@ class Batcher:
 
     @property
     def queued(self) -> int:
-        """Jobs that wait for the engine."""
         return sum(not job.finished for job in list(self._queue))
 
     def stuck_for(self) -> float:

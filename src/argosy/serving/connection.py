@@ -125,7 +125,6 @@ class Connection(asyncio.Protocol):
         self._later()
 
     def data_received(self, data: bytes) -> None:
-        """Parse what arrived."""
         if self._closing:
             return
         self._began = self._blocked

@@ -68,7 +68,6 @@ class Relay(Exchange):
             self._done(status, body, headers)
 
     def ended(self) -> None:
-        """Give the request up."""
         self.answered = True
         if self.cancelled is not None:
             self.cancelled()
@@ -224,11 +223,9 @@ class ContractApp(HttpApp):
         }
 
     def ready(self) -> bool:
-        """Whether requests are taken."""
         return self._plane.ready()
 
     def handle(self, exchange: Exchange) -> None:
-        """Answer one request."""
         asked = self._relayed(exchange) if self.binding.contract.echoed else exchange
         try:
             if not self.route(asked):

@@ -81,7 +81,6 @@ class DataPlane:
         raise NotFound(f"this path names no model, and there are {len(names)} here: use /v1/models/NAME:predict")
 
     def models(self) -> list[ServedModel]:
-        """All models served."""
         return [model for versions in self._models.values() for model in versions.values()]
 
     def live(self) -> bool:

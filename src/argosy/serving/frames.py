@@ -35,7 +35,6 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
 
 
 def hello(config: ReplicaConfig, model: ModelConfig) -> Hello:
-    """The hello of a replica for one of its models."""
     return Hello(replica=config.replica, endpoint=model.name, version=model.version, package=model.package)
 
 
@@ -79,7 +78,6 @@ _decode_head = msgspec.msgpack.Decoder(Head).decode
 
 
 def encode(message: Hello | Orders) -> bytes:
-    """Encode a message as a frame."""
     head = _encode(message)
     return HEAD.pack(MAGIC, len(head), 0) + head
 

@@ -39,7 +39,6 @@ class Bucket:
         self.tokens, self.then = float(burst), now
 
     def take(self, now: float) -> bool:
-        """Whether there was a token."""
         self.tokens = min(self.burst, self.tokens + (now - self.then) * self.rate)
         self.then = now
         if self.tokens < 1:
@@ -161,7 +160,6 @@ class GrpcServer:
         return self.address
 
     async def start(self) -> None:
-        """Begin to answer."""
         await self._server.start()
 
     async def stop(self, grace: float) -> None:

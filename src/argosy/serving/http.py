@@ -356,7 +356,6 @@ def _encode_large(exchange: Exchange, request: Request, response: Response) -> E
 
 
 def encode_rows(exchange: Exchange, signature: Signature, response: Response) -> Encoded:
-    """Predictions as JSON."""
     return compress(exchange, rows.encode(response, signature), None)
 
 

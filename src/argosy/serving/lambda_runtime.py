@@ -100,11 +100,9 @@ class LambdaApp(ContractApp):
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to fetch events."""
         self._task = asyncio.ensure_future(self._run())
 
     def stop(self) -> None:
-        """Fetch no more."""
         if self._task is not None:
             self._task.cancel()
             self._api.close()

@@ -28,8 +28,6 @@ Buffers = Iterable[bytes | memoryview]
 
 
 class SocketDoor:
-    """A Unix socket at this path."""
-
     def __init__(self, path: str) -> None:
         self.socket = bind(Path(path))
         self.socket.setblocking(False)
@@ -46,13 +44,10 @@ class SocketDoor:
         return SocketLine(line, read, write)
 
     def close(self) -> None:
-        """Listen no more."""
         self.socket.close()
 
 
 class SocketLine:
-    """A connection on a Unix socket."""
-
     def __init__(self, line: socket.socket, read: Read, write: Write) -> None:
         self._socket, self._read, self._write = line, read, write
         self._loop = asyncio.get_running_loop()
@@ -110,7 +105,6 @@ class UpgradeDoor:
         return None
 
     def close(self) -> None:
-        """End those that were not taken."""
         while self._come:
             self._come.popleft().abort()
 

@@ -215,7 +215,6 @@ class ServedModel:
             raise
 
     def leave(self) -> None:
-        """Count a request out."""
         self.inflight -= 1
         if not self.inflight and self.idle is not None:
             self.idle.set()
@@ -348,7 +347,6 @@ class Call:
         self._done(response)
 
     def cancel(self) -> None:
-        """The caller went away."""
         if self.work is not None:
             self.work.cancel()
         self.close("cancelled")

@@ -32,8 +32,6 @@ _PATH = re.compile(r"/models(?:/([^/]+)(/invoke)?)?/?")
 
 
 class _Load(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `POST /models`."""
-
     model_name: str
     url: str
 

@@ -58,16 +58,13 @@ class Offload:
         return reservation
 
     def run(self, work: Callable[[], R]) -> "asyncio.Future[R]":
-        """Do this in a thread."""
         return asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     def close(self) -> None:
-        """Begin nothing new."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 def size_of(tensors: Sequence[Tensor]) -> int:
-    """Bytes that tensors take."""
     found = 0
     for tensor in tensors:
         found += nbytes(tensor.array) + (OBJECT * tensor.array.size if tensor.array.dtype == object else 0)

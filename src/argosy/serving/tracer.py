@@ -67,7 +67,6 @@ class Sender:
         return False
 
     def close(self) -> None:
-        """Close the connection."""
         self._connection.close()
 
 
@@ -157,7 +156,6 @@ def message(requests: Sequence[EndedRequest], about: Mapping[str, str]) -> bytes
 
 
 def spans(ended: EndedRequest) -> Iterator["Span"]:
-    """The spans of one request."""
     context, offset = ended.context, ended.offset
     top, parent = bytes.fromhex(context.id), bytes.fromhex(context.parent)
     failed = (context.error or ended.code) if ended.code not in ("ok", "cancelled") else ""

@@ -149,11 +149,9 @@ class TokenLimits(Declaration, frozen=True, kw_only=True):
 
     @property
     def costs(self) -> bool:
-        """Whether money is limited."""
         return self.money_per_day is not None or self.money_per_month is not None
 
     @property
     def any(self) -> bool:
-        """Whether anything is limited."""
         tokens = (self.tokens_per_minute, self.tokens_per_day, self.tokens_per_month)
         return self.costs or any(each is not None for each in tokens)

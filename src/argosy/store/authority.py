@@ -173,7 +173,6 @@ class Authority:
         return b"".join(each.public_bytes(Encoding.PEM) for each in found)
 
     def _new(self) -> bytes:
-        """The file of a new authority."""
         key, name = ec.generate_private_key(ec.SECP256R1()), named(f"Argosy platform {self._platform}")
         use = dict.fromkeys(("key_encipherment", "data_encipherment", "key_agreement", "content_commitment"), False)
         signs = x509.KeyUsage(

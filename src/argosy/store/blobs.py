@@ -25,7 +25,6 @@ class Blobs:
         self.lock_file = lock_file
 
     def path(self, digest: str) -> Path:
-        """Where the blob is, or would be."""
         return self.folder / digest.removeprefix("sha256:")
 
     def read(self, descriptor: Descriptor, limit: int, what: str) -> bytes:

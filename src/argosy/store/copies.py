@@ -37,7 +37,6 @@ class CopyProgress:
         self._told, self._lock = self.begun, threading.Lock()
 
     def add(self, count: int) -> None:
-        """So many bytes more."""
         with self._lock:
             self.done += count
             now = self.clock()

@@ -116,7 +116,6 @@ class Database:
             yield connection
 
     def close(self) -> None:
-        """Give up every connection."""
         self.engine.dispose()
 
     @contextmanager

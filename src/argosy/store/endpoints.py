@@ -74,7 +74,6 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def live(self) -> bool:
-        """Whether it goes on."""
         return self.phase in LIVE
 
 
@@ -113,13 +112,10 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Endpoints:
-    """The tables of endpoints, read."""
-
     def __init__(self, database: Database) -> None:
         self.database = database.create()
 
     def endpoint(self, name: str) -> Declared | None:
-        """One declaration, if there is one."""
         with self.database.read() as connection:
             row = connection.execute(row_of(name)).one_or_none()
             return declared(row) if row else None
@@ -142,7 +138,6 @@ class Endpoints:
             return [declared(row) for row in connection.execute(sa.select(endpoints_table).order_by(E.name))]
 
     def names(self) -> set[str]:
-        """The names of all that is declared."""
         with self.database.read() as connection:
             return set(connection.execute(sa.select(E.name)).scalars())
 

@@ -94,7 +94,6 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
     at: float
 
     def finding(self, kind: str, subject: str, rows: int, verdict: str, **more: Any) -> Finding:
-        """What was found in this window."""
         return Finding(
             endpoint=self.endpoint,
             version=self.version,

@@ -17,8 +17,6 @@ Entries = tuple[Descriptor, ...]
 
 
 class ImageIndex(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    """An OCI image index."""
-
     schema_version: int
     media_type: str = ""
     manifests: Entries = ()
@@ -46,7 +44,6 @@ class IndexFile:
         return self.read().manifests
 
     def digests(self) -> set[str]:
-        """The digests of all manifests."""
         return {entry.digest for entry in self.entries()}
 
     def change(self, edit: Callable[[Entries], Entries]) -> None:

@@ -103,7 +103,6 @@ def every(database: Database) -> list[Job]:
 
 
 def any_of(database: Database) -> bool:
-    """Whether there is a job."""
     return JOBS.any(database)
 
 

@@ -71,8 +71,6 @@ ROWS = RowMapper(keys_table, KeyRecord)
 
 
 class Keys:
-    """The keys of all clients."""
-
     def __init__(self, database: Database) -> None:
         self.database = database
 

@@ -168,7 +168,6 @@ def digest(row: Mapping[str, Any]) -> str:
 
 
 def entry(connection: sa.Connection, seq: int) -> Entry | None:
-    """The entry with this number."""
     return next(iter(_read(connection, T.seq == seq, order=())), None)
 
 

@@ -111,7 +111,6 @@ def model_config(manifest: ModelManifest, layers: Sequence[Descriptor]) -> bytes
 
 
 def describe(media_type: str, data: bytes) -> Descriptor:
-    """The descriptor of these bytes."""
     return Descriptor(media_type=media_type, digest=f"sha256:{hashlib.sha256(data).hexdigest()}", size=len(data))
 
 

@@ -81,7 +81,6 @@ def _bucket(url: str) -> str:
 
 
 def read(url: str) -> bytes:
-    """All of a small object."""
     with _at(url) as (client, key):
         return bytes(obstore().get(client, key).bytes())
 

@@ -107,7 +107,6 @@ class Signer:
         return _private(known).public_key().public_bytes_raw().hex() if known else ""
 
     def sign(self, what: str, text: str) -> str:
-        """The signature in hex."""
         assert self._file is not None, "begin comes first"
         return _private(self._file).sign(_message(what, text)).hex()
 

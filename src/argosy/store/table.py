@@ -47,11 +47,9 @@ class Json(sa.types.TypeDecorator[Any]):
         self._read = functools.lru_cache(KNOWN)(read) if frozen else read
 
     def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str | None:
-        """The text of a value."""
         return None if value is None else msgspec.json.encode(value).decode()
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:
-        """The value of a text."""
         return None if value is None else self._read(value)
 
 
@@ -104,7 +102,6 @@ class RowMapper(Generic[S]):
         return self.struct(**{field: row[field] for field in self._columns})
 
     def all(self, connection: sa.Connection, query: sa.Select[Any]) -> list[S]:
-        """The structs of a `query`."""
         return [self.of(row) for row in connection.execute(query).mappings()]
 
     def read(

@@ -32,13 +32,10 @@ class Period(NamedTuple):
 
 
 class Spent(msgspec.Struct, frozen=True):
-    """What was used."""
-
     tokens: int = 0
     money: float = 0.0
 
     def plus(self, other: "Spent") -> "Spent":
-        """Both together."""
         return Spent(self.tokens + other.tokens, self.money + other.money)
 
 
@@ -66,7 +63,6 @@ class Account(msgspec.Struct, frozen=True):
 
     @property
     def reserved(self) -> int:
-        """Tokens in leases."""
         return sum(lease.left for lease in self.leases)
 
 

@@ -33,7 +33,6 @@ class RevisionCounts(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def answered(self) -> dict[str, ProcessCounts]:
-        """The processes that answered."""
         return {name: each for name, each in self.replicas.items() if each is not None}
 
     @property

@@ -113,7 +113,6 @@ class Meter:
         return tuple(self._rates.get((endpoint, revision), ()))
 
     def now(self, endpoint: str, revision: str = "") -> Rates:
-        """The last reading."""
         found = self._rates.get((endpoint, revision))
         return found[-1] if found else Rates(at=0.0)
 

@@ -30,7 +30,6 @@ class Source(Protocol):
 
 
 def source(format: InputFormat) -> Source:
-    """The source of a format."""
     return cast("Source", importlib.import_module(f"{__name__}.{format}"))
 
 

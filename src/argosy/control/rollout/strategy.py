@@ -58,7 +58,6 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def advance(observed: Observation, wanted: Wanted, state: Serving) -> Serving:
-    """The state after one more pass."""
     state = _declared(observed, wanted, state)
     if state.rollout is None or not state.rollout.live:
         return state

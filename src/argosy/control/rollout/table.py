@@ -33,8 +33,6 @@ class RolloutRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rollouts:
-    """The table of rollouts."""
-
     def __init__(self, database: Database) -> None:
         self.database = database.create()
 

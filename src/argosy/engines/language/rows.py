@@ -59,7 +59,6 @@ class LanguageRows(Engine):
         return _columns([each for each in found if not isinstance(each, ArgosyError)])
 
     def close(self) -> None:
-        """End the threads."""
         self._pool.shutdown(cancel_futures=True)
 
     def _ask(self, request: bytes) -> Body | ArgosyError:

@@ -69,7 +69,6 @@ class Prometheus:
             raise Unavailable(f"prometheus.token_file: {self._token_file} cannot be read: {why}") from None
 
     async def close(self) -> None:
-        """Let go of its connections."""
         if self._client is not None:
             await self._client.aclose()
             self._client = None

@@ -131,7 +131,6 @@ class Performance(msgspec.Struct, frozen=True):
 
 
 def performance(folder: LabelFolder, now: datetime, by: Literal["hour", "day"] = "day") -> Performance:
-    """What the joined files say."""
     manifest = folder.manifest()
     if not manifest.served:
         return Performance((), Delays())

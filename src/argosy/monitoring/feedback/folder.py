@@ -55,7 +55,6 @@ class LabelFolder:
         self.temporary = self.root / ".tmp"
 
     def create(self) -> "LabelFolder":
-        """Make the folders."""
         for folder in (self.root, self.labels, self.made, self.temporary):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return self
@@ -107,7 +106,6 @@ class LabelFolder:
                 path.unlink(missing_ok=True)
 
     def label_files(self) -> list[str]:
-        """Every file of labels, by name."""
         return sorted(f"labels/{path.name}" for path in self.labels.glob("*.parquet"))
 
     def path(self, name: str) -> Path:

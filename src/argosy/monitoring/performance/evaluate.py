@@ -58,8 +58,6 @@ def _joined(job: Job, made: "Sequence[VersionEvaluation]") -> Labels | None:
 
 
 class VersionEvaluation(Evaluation):
-    """The evaluation of one version."""
-
     def __init__(self, job: Job, version: Version) -> None:
         self.version, self.trouble = version, ""
         self.roles: Roles | None = None

@@ -59,12 +59,10 @@ class Evaluation(ABC):
         """What alerts are about."""
 
     def span(self, place: int) -> Span:
-        """A window."""
         start, every = place * self.job.monitor.every, self.job.monitor.every
         return Span(endpoint=self.job.endpoint, version=self.number, start=start, end=start + every, at=self.job.now)
 
     def update(self, **changes: Any) -> None:
-        """Change the state."""
         self.state = msgspec.structs.replace(self.state, **changes)
 
     def say(self, kind: str, text: str) -> None:

@@ -85,7 +85,6 @@ class Overlap(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def overlap(ratios: Ratios) -> Overlap:
-    """Sum up density ratios."""
     w = ratios.reference.clip(max=FAR_RATIO)
     return Overlap(
         far=float((ratios.window > FAR_RATIO).mean()),

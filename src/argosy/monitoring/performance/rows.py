@@ -48,7 +48,6 @@ class Rows(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
 
 def wanted(roles: Roles, label: str = "") -> list[str]:
-    """The columns to read."""
     return list(dict.fromkeys(filter(None, (*roles.features, roles.decision, roles.score, label))))
 
 

@@ -47,8 +47,6 @@ ANSWER = 5.0
 
 
 class Connection:
-    """One replica's connection."""
-
     def __init__(self, hello: Hello, writer: asyncio.StreamWriter) -> None:
         self.hello, self.writer = hello, writer
         self.ordered: Orders | None = None
@@ -61,8 +59,6 @@ class Connection:
 
 
 class Server:
-    """The recorder of one home."""
-
     def __init__(self, home: Home) -> None:
         self.home = home
         self.report = RecorderReport(pid=os.getpid(), started=time.time())

@@ -146,7 +146,6 @@ class Writer:
             self._bad(LOG_OF, error)
 
     def write_profiles(self, endpoint: str, profiles: Sequence[Profile]) -> None:
-        """Put profiles on disk."""
         try:
             files.write(self.home.profiles, endpoint, profiles)
             self.report.profiles += len(profiles)

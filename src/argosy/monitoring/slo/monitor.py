@@ -42,8 +42,6 @@ SOURCE = "slos"
 
 
 class ObjectiveState(msgspec.Struct, frozen=True, kw_only=True):
-    """An objective and its state."""
-
     slo: Slo
     state: SloState = SloState()
 

@@ -56,7 +56,6 @@ class Golden(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @property
     def perplexity(self) -> float:
-        """Of the text."""
         return math.exp(-_mean(self.logprobs))
 
     def described(self) -> str:

@@ -38,12 +38,10 @@ class RemoteReference(msgspec.Struct, frozen=True):
 
     @property
     def place(self) -> str:
-        """The host and the repository."""
         return f"{self.host}/{self.repository}"
 
     @property
     def in_bucket(self) -> bool:
-        """Whether it names a bucket."""
         return self.host.startswith(BUCKETS)
 
     @property

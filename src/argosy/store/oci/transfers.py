@@ -64,7 +64,6 @@ class Transfers:
         return None
 
     def save(self, place: str, digest: str, upload: Upload) -> None:
-        """Keep how far an upload is."""
         with storage(self.folder):
             write(self._state(place, digest), msgspec.json.encode(upload))
 

@@ -30,9 +30,7 @@ GROUP_BYTES = 16 * 1024 * 1024
 class Memory(Protocol):
     """Somebody who remembers by their keys which segments he has read."""
 
-    def read(self) -> set[str]:
-        """The keys."""
-        ...
+    def read(self) -> set[str]: ...
 
     def holds(self, fresh: Sequence[str]) -> None:
         """Segments that he has read are about to become these. Durable when it returns."""
@@ -47,8 +45,6 @@ class Known(msgspec.Struct, frozen=True):
 
 
 class MergedSegments(msgspec.Struct, frozen=True):
-    """Segments that become one."""
-
     segments: tuple[Segment, ...]
     known: Known
 
