@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 from argosy.control.revision import revision_of
 from argosy.control.state import State
+from argosy.process.repeat import repeat
 from argosy.spec.endpoint import Endpoint
-from argosy.spec.errors import ArgosyError, Conflict, NotFound
+from argosy.spec.errors import Conflict, NotFound
 from argosy.store import ledger
 from argosy.store.endpoints import Declared
 from argosy.store.ledger import Cause
@@ -61,10 +62,9 @@ def _cause(state: State, endpoint: Endpoint, version: Version) -> Cause:
 
 async def keep_following(state: State, registry: Registry, wake: Callable[[], None]) -> None:
     """Check every two seconds, until cancelled: aliases are also moved without this process."""
-    while True:
-        try:
-            if await asyncio.to_thread(follow, state, registry):
-                wake()
-        except ArgosyError as error:
-            LOG.warning("aliases cannot be followed now: %s", error.message)
-        await asyncio.sleep(PERIOD)
+
+    async def look() -> None:
+        if await asyncio.to_thread(follow, state, registry):
+            wake()
+
+    await repeat(look, PERIOD, "following aliases", LOG)

@@ -16,6 +16,7 @@ from argosy.jobs import plan
 from argosy.jobs.folder import COMMAND, Folder, RunRequest
 from argosy.process import launch, managed
 from argosy.process.process import Process, end, spawn
+from argosy.process.repeat import repeat
 from argosy.process.tail import last_words
 from argosy.spec.batch import Submission, at
 from argosy.spec.errors import ArgosyError
@@ -75,17 +76,7 @@ class Jobs:
 
     async def run(self) -> None:
         """Make a pass every second, until cancelled."""
-        while True:
-            self._wake.clear()
-            try:
-                await self.step()
-            except ArgosyError as error:
-                LOG.warning("jobs wait: %s", error.message)
-            except Exception:
-                LOG.exception("a pass over the jobs failed; the next one repeats it")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(TICK):
-                    await self._wake.wait()
+        await repeat(self.step, TICK, "a pass over the jobs", LOG, self._wake)
 
     async def step(self) -> None:
         """One pass. What is decided is written before it is done. Raises Unavailable, StorageFull."""

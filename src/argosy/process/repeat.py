@@ -1,6 +1,7 @@
 """Work of a platform that is done again and again."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -8,10 +9,14 @@ from argosy.spec.errors import ArgosyError
 
 
 async def repeat(
-    work: Callable[[], Awaitable[None]], pause: Callable[[], float] | float, what: str, log: logging.Logger
+    work: Callable[[], Awaitable[object]],
+    pause: Callable[[], float] | float,
+    what: str,
+    log: logging.Logger,
+    wake: asyncio.Event | None = None,
 ) -> None:
-    """Do `work`, then pause for so many seconds, until cancelled. A failure is logged, once while it stays the same,
-    and the work is tried again after the pause."""
+    """Do `work`, then pause for so many seconds, or until `wake` is set, until cancelled. A failure is logged, once
+    while it stays the same, and the work is tried again after the pause."""
     logged = ""
     while True:
         trouble = ""
@@ -24,4 +29,11 @@ async def repeat(
         except Exception:
             log.exception("%s failed and is tried again", what)
         logged = trouble
-        await asyncio.sleep(pause if isinstance(pause, float | int) else pause())
+        seconds = pause if isinstance(pause, float | int) else pause()
+        if wake is None:
+            await asyncio.sleep(seconds)
+            continue
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await wake.wait()
+        wake.clear()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from argosy.gateway.clusters import WAITING
 from argosy.gateway.traffic import Traffic as Counted
-from argosy.spec.errors import ArgosyError
+from argosy.process.repeat import repeat
 from argosy.spec.status import View
 from argosy.store import traffic
 from argosy.store.database import Database
@@ -39,14 +39,8 @@ class Minutes:
 
     async def run(self) -> None:
         """At the end of every minute, until cancelled."""
-        while True:
-            try:
-                await self.write()
-            except ArgosyError as error:
-                LOG.warning("the traffic of this minute is written with the next: %s", error.message)
-            except Exception:
-                LOG.exception("the traffic of this minute is written with the next")
-            await asyncio.sleep(MINUTE - self._clock() % MINUTE + 0.05)
+        what = "writing the traffic of a minute, which goes with the next,"
+        await repeat(self.write, lambda: MINUTE - self._clock() % MINUTE + 0.05, what, LOG)
 
     async def write(self) -> None:
         """Write the minute that has just ended; the first call only reads. Raises Unavailable, StorageFull."""

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 import msgspec
 
 from argosy.gateway.traffic import Bin, Traffic
+from argosy.process.repeat import repeat
 from argosy.spec.errors import ArgosyError
 from argosy.spec.revision import ResourceUsage
 from argosy.store import usage as tokens
@@ -64,14 +65,7 @@ class Meter:
 
     async def run(self) -> None:
         """Read every few seconds, until cancelled. Where the gateway does not answer, a reading is left out."""
-        while True:
-            try:
-                await self.read()
-            except ArgosyError:
-                pass
-            except Exception:
-                LOG.exception("the traffic could not be read; it is tried again")
-            await asyncio.sleep(EVERY)
+        await repeat(self.read, EVERY, "reading the traffic", LOG)
 
     async def read(self) -> None:
         """Read once. Raises what the gateway raises."""
