@@ -19,7 +19,7 @@ from argosy.spec.errors import InvalidArgument, NotFound, Unavailable
 from argosy.store import alerts
 from argosy.store import triggers as fired
 from argosy.store.alerts import DAYS, MOST, Alert
-from argosy.store.triggers import Phase
+from argosy.store.triggers import RunStatus
 
 SHOWN = 60.0
 """Seconds for which a sink that keeps alerts shows the test notice."""
@@ -128,21 +128,6 @@ class TriggerStatus(msgspec.Struct, frozen=True, kw_only=True):
     bad: int
     windows: int
     fired: float | None
-
-
-class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What one firing led to. Times are seconds since 1970; `status` is the exit status of a command."""
-
-    id: str
-    trigger: str
-    version: str
-    at: float
-    reason: str
-    phase: Phase
-    tries: int
-    status: int | None
-    ended: float | None
-    error: str
 
 
 class TriggersStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,26 +18,28 @@ Phase = Literal["due", "running", "done", "failed"]
 GOING = ("due", "running")
 
 
-class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """What one firing of a trigger led to. Times are seconds since 1970.
-
-    `document` is the JSON that the command or webhook gets. A run is `due` (again at that time), `running`, `done` or
-    `failed`; `status` is the exit status or that of HTTP, `error` says what went wrong last.
-    """
+class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What one firing of a trigger led to. Times are seconds since 1970. A run is `due` (again at that time),
+    `running`, `done` or `failed`; `status` is the exit status or that of HTTP, `error` says what went wrong last."""
 
     id: str
-    endpoint: str
     trigger: str
     version: str
     at: float
     reason: str
-    document: str
     phase: Phase = "due"
-    due: float = 0.0
     tries: int = 0
     status: int | None = None
     ended: float | None = None
     error: str = ""
+
+
+class Run(RunStatus, frozen=True, kw_only=True):
+    """A run as it is stored: `document` is the JSON that the command or webhook gets; `due` when it runs again."""
+
+    endpoint: str
+    document: str
+    due: float = 0.0
 
     @property
     def over(self) -> bool:
