@@ -8,7 +8,7 @@ import msgspec
 from argosy.api.route import Route, Services
 from argosy.control.admission import check_counted
 from argosy.spec.language import TokenLimits
-from argosy.store.keys import EVERYTHING, Key
+from argosy.store.keys import EVERYTHING
 
 
 class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -20,6 +20,19 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     rate: float | None = None
     burst: int | None = None
     limits: TokenLimits | None = None
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True):
+    """A key without its hash."""
+
+    id: str
+    name: str
+    scopes: tuple[str, ...]
+    rate: float | None = None
+    burst: int | None = None
+    limits: TokenLimits | None = None
+    created: str
+    revoked: str | None = None
 
 
 class CreatedKey(Key, frozen=True, kw_only=True):
