@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from argosy.cli import clouds
+from argosy.cli import clouds, embedded
 from argosy.cli.base import Group, json_option
 from argosy.cli.completion import sources
 from argosy.cli.here import place, settings
@@ -25,7 +25,7 @@ def export() -> None:
     """
 
 
-for _command in clouds.COMMANDS:
+for _command in (*clouds.COMMANDS, *embedded.COMMANDS):
     export.add_command(_command)
 export.add_command(kubernetes)
 export.add_command(platform)

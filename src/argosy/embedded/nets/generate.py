@@ -19,6 +19,9 @@ from argosy.spec.errors import Unsupported
 from argosy.spec.tensor import Array
 
 BYTES = {"float": 4, "int8_t": 1, "int32_t": 4}
+HELD = "NET_BUFFER"
+"""What buffers are: static, or what the one who compiles says (`-DNET_BUFFER='static _Thread_local'`)."""
+HELD_AS = f"#ifndef {HELD}\n#define {HELD} static\n#endif\n\n"
 LOOP, CALL, WINDOW = 35, 10, 34
 """Bytes of Thumb-2 (-Os) that each takes in the body, measured over the operators: about."""
 
@@ -73,11 +76,12 @@ def net(package: Package, name: str, model: str) -> tuple[Code, Vectors, float] 
         operations=_operations(network),
     )
     head = prototype(name, inputs, outputs)
+    held = HELD_AS if source.ram else ""
     about = f"one row through the network of {model}"
     code = Code(
         name=name,
         model=model,
-        source=f'#include "{name}.h"\n\n{functions}{"".join(source.tables)}\n{head} {{\n{body}  return 0;\n}}\n',
+        source=f'#include "{name}.h"\n\n{held}{functions}{"".join(source.tables)}\n{head} {{\n{body}  return 0;\n}}\n',
         header=header(name, about, inputs, outputs, ()),
         inputs=inputs,
         outputs=outputs,
@@ -210,7 +214,7 @@ class Body:
             offsets, size = plan(mine, wide)
             places |= {name: f"({buffer} + {at // wide})" for name, at in offsets.items()}
             if size:
-                self.tables.append(f"static {type_} {buffer}[{size // wide}];\n")
+                self.tables.append(f"{HELD} {type_} {buffer}[{size // wide}];\n")
             total += size
         return places, total
 

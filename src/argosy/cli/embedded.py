@@ -1,0 +1,186 @@
+"""`argosy export lib | wasm | web | onnx | ort | gguf`."""
+
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from argosy.cli.base import json_option
+from argosy.cli.completion import sources
+from argosy.cli.output import emit
+
+if TYPE_CHECKING:
+    from argosy.packaging.package import Package
+
+NAMED = "The name of the functions, in C.  [default: that of the model]"
+
+
+@contextmanager
+def _opened(ref: str) -> "Generator[tuple[Package, str, str]]":
+    """A version, a package folder or a model file: the package, its name and `name:version`."""
+    from argosy.client.local import locate
+
+    located = locate(ref)
+    try:
+        yield located.open(), located.name, f"{located.name}:{located.version}"
+    finally:
+        located.release()
+
+
+def _write(output: Path, found: Mapping[str, bytes], as_json: bool) -> None:
+    """Write them and print their paths and sizes."""
+    from argosy.telemetry.export.files import write
+
+    paths = write(output.expanduser().absolute(), dict(found))
+    sizes = {str(path): len(data) for path, data in zip(paths, found.values(), strict=True)}
+    emit(sizes, as_json, lambda: click.echo("\n".join(f"{size:>12,}  {path}" for path, size in sizes.items())))
+
+
+def _options(function: Callable[..., None]) -> Callable[..., None]:
+    for option in (
+        json_option,
+        click.option("--name", help=NAMED),
+        click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The folder to write to."),
+        click.argument("ref", shell_complete=sources),
+    ):
+        function = option(function)
+    return function
+
+
+@click.command()
+@_options
+def lib(ref: str, output: Path, name: str | None, as_json: bool) -> None:
+    """Write a model as a shared library with a C ABI.
+
+    REF is a version, a package folder or a model file. lib/libNAME.so answers one row (NAME_predict) or many
+    (NAME_predict_rows), from any number of threads at once. There is no Python in it. include/NAME.h and
+    lib/pkgconfig/NAME.pc are for compilers, signature.json for other languages. The golden examples are replayed
+    before anything is written. Needs gcc. JSON: path and size of each file.
+
+    \b
+    Example:
+      argosy export lib digits:1 -o digits
+      PKG_CONFIG_PATH=digits/lib/pkgconfig pkg-config --cflags --libs digits
+    """
+    from argosy.embedded.binaries import library
+    from argosy.embedded.code import as_identifier, identifier
+
+    with _opened(ref) as (package, known, model):
+        _write(output, library(package, identifier(name or as_identifier(known, "model")), model), as_json)
+
+
+@click.command()
+@_options
+def wasm(ref: str, output: Path, name: str | None, as_json: bool) -> None:
+    """Write a model as one WebAssembly module, for wasmtime, Node or a browser.
+
+    REF is a version, a package folder or a model file. model.wasm needs nothing of its host. It exports its memory,
+    input(n) and output(n) (where the values of a row are), predict() and selftest(). signature.json says what they
+    are. The golden examples are replayed where Node is installed. Needs emscripten. JSON: path and size of each file.
+
+    \b
+    Example:
+      argosy export wasm digits:1 -o digits
+    """
+    import msgspec
+
+    from argosy.embedded.binaries import module
+    from argosy.embedded.code import as_identifier, identifier
+
+    with _opened(ref) as (package, known, model):
+        about, data = module(package, identifier(name or as_identifier(known, "model")), model)
+        _write(output, {"model.wasm": data, "signature.json": msgspec.json.encode(about)}, as_json)
+
+
+@click.command()
+@_options
+def web(ref: str, output: Path, name: str | None, as_json: bool) -> None:
+    """Write a folder for a browser: the model as WebAssembly, a JavaScript module with types, a page.
+
+    REF is a version, a package folder or a model file. Any static server can serve the folder. After the first load
+    the page works without a network. It replays the golden examples before it takes a row. Needs emscripten. JSON:
+    path and size of each file.
+
+    \b
+    Example:
+      argosy export web digits:1 -o digits
+      python -m http.server --directory digits
+    """
+    from argosy.embedded.code import as_identifier, identifier
+    from argosy.embedded.web import web as folder
+
+    with _opened(ref) as (package, known, model):
+        _write(output, folder(package, identifier(name or as_identifier(known, "model")), model), as_json)
+
+
+@click.command()
+@click.argument("ref", shell_complete=sources)
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The folder to write to.")
+@json_option
+def onnx(ref: str, output: Path, as_json: bool) -> None:
+    """Write the ONNX file that a model serves from.
+
+    REF is a version, a package folder or a model file. A model that was not converted is refused, with the reason.
+    JSON: path and size of each file.
+
+    \b
+    Example:
+      argosy export onnx digits:1 -o digits
+    """
+    from argosy.embedded.formats import onnx as written
+
+    with _opened(ref) as (package, _, model):
+        _write(output, written(package, model), as_json)
+
+
+@click.command()
+@click.argument("ref", shell_complete=sources)
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The folder to write to.")
+@click.option("--machine", type=click.Choice(["amd64", "arm"]), default="amd64", show_default=True, help="For which.")
+@json_option
+def ort(ref: str, output: Path, machine: str, as_json: bool) -> None:
+    """Write a model in onnxruntime's own format, for one kind of machine.
+
+    REF is a version, a package folder or a model file. A session begins in half the time. required_operators.config is
+    for a build of onnxruntime with no more than those. The golden examples are replayed if this is such a machine. The
+    file needs the version of onnxruntime that wrote it, or a later one. JSON: path and size of each file.
+
+    \b
+    Example:
+      argosy export ort digits:1 -o digits --machine arm
+    """
+    from argosy.embedded.formats import ort as written
+
+    with _opened(ref) as (package, _, model):
+        _write(output, written(package, model, machine), as_json)
+
+
+@click.command()
+@click.argument("ref", shell_complete=sources)
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The folder to write to.")
+@json_option
+def gguf(ref: str, output: Path, as_json: bool) -> None:
+    """Write the GGUF files of a language model.
+
+    REF is a version or a package folder. The files are cloned where the file system can, else copied. JSON: path and
+    size of each file.
+
+    \b
+    Example:
+      argosy export gguf gemma:1 -o gemma
+    """
+    from argosy.embedded.formats import gguf as found
+    from argosy.store.copies import copy
+
+    with _opened(ref) as (package, _, model):
+        folder = output.expanduser().absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        files = {folder / path.name: path for path in found(package, model)}
+        copy(files, model, lambda said: click.echo(said, err=True))
+        sizes = {str(path): path.stat().st_size for path in files}
+        emit(sizes, as_json, lambda: click.echo("\n".join(f"{size:>12,}  {path}" for path, size in sizes.items())))
+
+
+COMMANDS = (lib, wasm, web, onnx, ort, gguf)

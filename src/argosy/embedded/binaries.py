@@ -1,0 +1,143 @@
+"""Generated C as a shared library with a C ABI, and as one WebAssembly module. Both replay the golden examples before
+they are given away."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from argosy.embedded import selftest
+from argosy.embedded.code import Code, prototype
+from argosy.embedded.export import Generated, generate
+from argosy.embedded.report import require, run
+from argosy.packaging.package import Package
+from argosy.spec.errors import Unsupported
+
+SHARED = ("-O2", "-ffp-contract=off", "-fPIC", "-shared", "-DNET_BUFFER=static _Thread_local")
+WASM = ("-O2", "-ffp-contract=off", "--no-entry", "-sSTANDALONE_WASM", "-sALLOW_MEMORY_GROWTH=0")
+PAGE = 65536
+STACK = 64 * 1024
+MOST = 2**31 - PAGE
+
+
+def describe(made: Generated) -> dict[str, object]:
+    """What wrappers have to know of a model, as JSON."""
+    code = made.code
+    return {
+        "name": code.name,
+        "model": code.model,
+        "inputs": [msgspec.to_builtins(port) for port in code.inputs],
+        "outputs": [msgspec.to_builtins(port) for port in code.outputs],
+        "golden_rows": len(made.vectors.inputs[0]),
+    }
+
+
+def library(package: Package, name: str, model: str) -> dict[str, bytes]:
+    """The files of `argosy export lib`. Raises what `generate` does, MissingExtra without gcc, GoldenMismatch."""
+    made = generate(package, name, model)
+    code = made.code
+    require("gcc", "gcc", "export lib")
+    about = msgspec.json.encode(describe(made)).decode()
+    rows = _rows(code)
+    more = (
+        f"/* Rows one after the other; 0, or 1 + the first row that is not answered. */\n{rows};\n\n"
+        f"/* Replays the golden examples: 0, or 1 + the first one that is answered otherwise. */\n"
+        f"int {name}_selftest(void);\n\n/* Names, sizes and labels, as JSON. */\nconst char *{name}_signature(void);"
+    )
+    alone = f"{prototype(name, code.inputs, code.outputs)};"
+    header = code.header.replace(alone, f"{alone}\n\n{more}")
+    steps = ", ".join(f"{port.name} + row * {port.size}" for port in (*code.inputs, *code.outputs))
+    glue = (
+        f'#include "{name}.h"\n\n{rows}\n{{\n  int64_t row;\n  for (row = 0; row < rows; row++)\n'
+        f"    if ({name}_predict({steps}))\n      return row + 1;\n  return 0;\n}}\n\n"
+        f"const char *{name}_signature(void)\n{{\n  return {_quoted(about)};\n}}\n"
+    )
+    with tempfile.TemporaryDirectory(prefix="argosy-lib-") as place:
+        folder = _sources(Path(place), made, {f"{name}.h": header, f"{name}_abi.c": glue})
+        sources = [f"{name}.c", f"{name}_abi.c", f"{name}_test.c"]
+        soname = f"-Wl,-soname,lib{name}.so"
+        run(["gcc", *SHARED, f"-Dmain={name}_main", soname, *sources, "-o", f"lib{name}.so"], "gcc", folder)
+        run(["gcc", f"{name}_test.c", f"lib{name}.so", "-Wl,-rpath,.", "-o", "test"], "gcc", folder)
+        run([str(folder / "test")], f"the self-test of lib{name}.so", folder)
+        shared = (folder / f"lib{name}.so").read_bytes()
+    config = (
+        f"prefix=${{pcfiledir}}/../..\n\nName: {name}\nDescription: {model}, as a library\n"
+        f"Version: {(package.manifest.name and model.rpartition(':')[2]) or '0'}\n"
+        f"Libs: -L${{prefix}}/lib -l{name}\nCflags: -I${{prefix}}/include\n"
+    )
+    return {
+        f"lib/lib{name}.so": shared,
+        f"include/{name}.h": header.encode(),
+        f"lib/pkgconfig/{name}.pc": config.encode(),
+        "signature.json": about.encode(),
+    }
+
+
+def module(package: Package, name: str, model: str) -> tuple[dict[str, object], bytes]:
+    """A description, and a WebAssembly module that needs nothing of its host. Exports: `memory`, `input(at)` and
+    `output(at)` (addresses of the ports' values of one row), `predict()` and `selftest()`, which give 0 or what is
+    wrong. Raises what `generate` does, MissingExtra without emscripten, GoldenMismatch."""
+    made = generate(package, name, model)
+    require("emcc", "emscripten", "export wasm")
+    code = made.code
+    held = "".join(f"static {port.kind} {_held(port.name)}[{port.size}];\n" for port in (*code.inputs, *code.outputs))
+    given = ", ".join(_held(port.name) for port in (*code.inputs, *code.outputs))
+    glue = f'#include "{name}.h"\n\nint {name}_selftest(void);\n\n{held}\n'
+    for function, ports in (("input", code.inputs), ("output", code.outputs)):
+        places = ", ".join(_held(port.name) for port in ports)
+        glue += f"void *{function}(int at)\n{{\n  void *const all[] = {{{places}}};\n  return all[at];\n}}\n\n"
+    glue += f"int predict(void)\n{{\n  return {name}_predict({given});\n}}\n\n"
+    glue += f"int selftest(void)\n{{\n  return {name}_selftest();\n}}\n"
+    need = code.estimate.flash + code.estimate.ram + sum(4 * p.size for p in (*code.inputs, *code.outputs)) * 20 + STACK
+    memory = -(-(need + need // 4 + 16 * PAGE) // PAGE) * PAGE
+    if memory > MOST:
+        raise Unsupported(f"{model} takes {need} bytes of memory: a WebAssembly module has at most {MOST}")
+    with tempfile.TemporaryDirectory(prefix="argosy-wasm-") as place:
+        folder = _sources(Path(place), made, {"glue.c": glue})
+        exported = "-sEXPORTED_FUNCTIONS=" + ",".join(f"_{each}" for each in ("input", "output", "predict", "selftest"))
+        sources = [f"{name}.c", f"{name}_test.c", "glue.c"]
+        sizes = [f"-sINITIAL_MEMORY={memory}", f"-sTOTAL_STACK={STACK}"]
+        run(["emcc", *WASM, *sizes, f"-Dmain={name}_main", exported, *sources, "-o", "model.wasm"], "emcc", folder)
+        _replay(folder, name)
+        return describe(made), (folder / "model.wasm").read_bytes()
+
+
+REPLAY = """\
+WebAssembly.instantiate(require('fs').readFileSync('model.wasm'), {}).then(
+  ({ instance }) => process.exit(Math.min(instance.exports.selftest(), 100)));
+"""
+
+
+def _replay(folder: Path, name: str) -> None:
+    """Run the self-test of the module, where Node is here."""
+    if shutil.which("node"):
+        (folder / "replay.cjs").write_text(REPLAY)
+        run(["node", "replay.cjs"], f"the self-test of {name} as WebAssembly", folder)
+
+
+def _sources(folder: Path, made: Generated, more: dict[str, str]) -> Path:
+    """The folder with all files of the model and these."""
+    files = made.code.files | {f"{made.code.name}_test.c": selftest.source(made.code, made.vectors)} | more
+    for file, text in files.items():
+        (folder / file).write_text(text)
+    return folder
+
+
+def _rows(code: Code) -> str:
+    inputs = [f"const {port.kind} *{port.name}" for port in code.inputs]
+    outputs = [f"{port.kind} *{port.name}" for port in code.outputs]
+    return f"int64_t {code.name}_predict_rows(int64_t rows, {', '.join((*inputs, *outputs))})"
+
+
+def _held(name: str) -> str:
+    return f"held_{name}"
+
+
+def _quoted(text: str) -> str:
+    """A string of C, in pieces that every compiler takes."""
+    plain = text.encode("ascii", "backslashreplace").decode()
+    pieces = [plain[at : at + 400] for at in range(0, len(plain), 400)]
+    return "\n    ".join(
+        '"' + piece.replace("\\", "\\\\").replace('"', '\\"').replace("?", "\\?") + '"' for piece in pieces
+    )

@@ -1,0 +1,15 @@
+/** A row: a value or an array for each input, by name. null: a missing number. */
+export interface Inputs {
+INPUTS
+}
+/** An answer: a value or an array for each output, by name. */
+export interface Outputs {
+OUTPUTS
+}
+export declare class Model {
+  predict(row: Inputs): Outputs;
+  /** 0, or 1 + the first golden example that is answered otherwise. */
+  selftest(): number;
+}
+export declare function load(source?: URL | string | BufferSource): Promise<Model>;
+export declare const SIGNATURE: Readonly<Record<string, unknown>>;
