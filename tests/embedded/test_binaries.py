@@ -110,7 +110,8 @@ const errors = [];
 for (const row of [{}, { nothing: 1 }, { [name]: [1, 2] }, { [name]: new Array(64).fill("a") }])
   try { model.predict(row); } catch (error) { errors.push(error.message); }
 const rows = JSON.parse(fs.readFileSync(process.argv[2] + "/rows.json"));
-console.log(JSON.stringify({ errors, selftest: model.selftest(), answers: rows.map((X) => model.predict({ [name]: X })) }));
+const answers = rows.map((X) => model.predict({ [name]: X }));
+console.log(JSON.stringify({ errors, answers, selftest: model.selftest() }));
 """
 
 
