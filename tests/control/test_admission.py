@@ -104,6 +104,16 @@ def test_what_others_have_declared_is_taken():
         check_fits(endpoint(cpu=2), [endpoint("other", 3, cpu=1)], THERE)
 
 
+def test_gpus_are_not_shared():
+    there = msgspec.structs.replace(THERE, gpus=2)
+    check_fits(endpoint(gpu=1), [endpoint("other", gpu=1)], there)
+    check_fits(endpoint(replicas=4, gpu=0.5), [], there)
+    with pytest.raises(
+        InvalidArgument, match="2 x 1 = 2 GPUs, and there are 2, of which other endpoints have declared 1"
+    ):
+        check_fits(endpoint(replicas=2, gpu=1), [endpoint("other", gpu=1)], there)
+
+
 def test_threads_beyond_the_cores_are_refused():
     with pytest.raises(InvalidArgument, match=r"runtime\.threads is 4"):
         Endpoint(name="digits", model="digits:1", resources=Resources(cpu=1.5), runtime=Runtime(threads=4))

@@ -116,5 +116,19 @@ def test_nobody_else_counts_cores():
     assert found == {"process/cores.py"}
 
 
+@pytest.mark.parametrize(
+    ("environ", "there"),
+    [
+        ({}, ("0", "1", "10")),
+        ({"CUDA_VISIBLE_DEVICES": "1, GPU-8f"}, ("1", "GPU-8f")),
+        ({"CUDA_VISIBLE_DEVICES": ""}, ()),
+    ],
+    ids=["all", "named", "none"],
+)
+def test_gpus_that_may_be_used(environ: dict[str, str], there: tuple[str, ...]):
+    files = ("/dev/dri", "/dev/nvidia-uvm", "/dev/nvidia0", "/dev/nvidia1", "/dev/nvidia10", "/dev/nvidiactl")
+    assert module.cuda(files, environ) == there
+
+
 def test_this_machine_has_some_memory():
     assert module.memory() > 2**20

@@ -15,7 +15,7 @@ from argosy.spec.revision import Revision
 from argosy.spec.settings import Home
 from argosy.targets import group
 from argosy.targets.launch import Unpacked, folder
-from argosy.targets.local import LocalTarget, cores, prefetch, resident
+from argosy.targets.local import LocalTarget, cores, own_gpus, prefetch, resident
 from argosy.targets.tags import scan
 from tests.targets.lab import ID, STAND_IN, LocalLab, authority, empty, failed, ready, revision, until
 
@@ -136,6 +136,44 @@ async def test_a_retry_looks_at_the_package_only_where_startsfailed(lab: LocalLa
     (told,) = folder(lab.home).glob("*.json")
     assert msgspec.json.decode(told.read_bytes())["models"][0]["trusted"] is True, "the first start is told of it"
     await local.stop()
+
+
+@pytest.mark.parametrize(
+    ("count", "taken", "own"),
+    [
+        (1, [], ("a",)),
+        (1, [("a",), ("b",)], ("c",)),
+        (2, [("b",)], ("a", "c")),
+        (1, [("a", "b"), ("c",), ("a",), ("c",)], ("b",)),
+        (4, [("a",)], ("b", "c", "a")),
+        (0, [], ()),
+    ],
+    ids=["first", "free", "two", "shared", "all", "none"],
+)
+def test_which_gpus_are_its_own(count: int, taken: list[tuple[str, ...]], own: tuple[str, ...]):
+    assert own_gpus(count, ("a", "b", "c"), taken) == own
+
+
+async def test_each_replica_has_gpus_of_its_own_and_an_adopted_one_keeps_them(
+    lab: LocalLab, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5, GPU-1b")
+    declared = msgspec.structs.replace(revision(), resources=Resources(gpu=1))
+
+    def seen() -> set[str]:
+        return {one.process.environ()["CUDA_VISIBLE_DEVICES"] for one in scan(lab.home.root) if one.leader}
+
+    local = await lab.target()
+    assert (await local.capacity()).gpus == 3
+    await local.scale(declared, 2)
+    await ready(local, 2)
+    assert seen() == {"4", "5"}
+    await local.close()
+    again = await lab.target()
+    await again.scale(declared, 3)
+    await ready(again, 3)
+    assert seen() == {"4", "5", "GPU-1b"}
+    await again.stop()
 
 
 async def test_usage_names_the_process(lab: LocalLab):

@@ -106,9 +106,11 @@ def check_fits(endpoint: Endpoint, others: Iterable[Endpoint], there: Capacity) 
             f"endpoint '{endpoint.name}' asks for {asked.gpu} GPUs a replica; here are {there.gpus} that it could use"
         )
     others = [each for each in others if each.name != endpoint.name and each.target == endpoint.target]
+    gpus = sum(each.resources.gpu * _most(each) for each in others)
     cores = sum(each.resources.cpu * _most(each) for each in others)
     memory = sum(each.resources.memory * _most(each) for each in others)
     for what, each, taken, most, unit in (
+        ("GPUs", asked.gpu, gpus, there.gpus, 1),
         ("cores", asked.cpu, cores, there.cores, 1),
         ("GiB of memory", asked.memory, memory, there.memory, GIB),
     ):

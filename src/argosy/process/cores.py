@@ -3,7 +3,8 @@
 import contextlib
 import math
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 _MOUNTS = (("", "sys/fs/cgroup"), ("", "sys/fs/cgroup/unified"))
@@ -22,6 +23,14 @@ def gpus() -> tuple[str, ...]:
     """The device files of the GPUs here; none without. Those of NVIDIA's end with their number."""
     found = [*Path("/dev").glob("nvidia*"), *(Path("/dev", name) for name in ("kfd", "dri"))]
     return tuple(str(each) for each in sorted(found) if each.exists())
+
+
+def cuda(files: Iterable[str], environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The GPUs of NVIDIA that processes of ours may use, as CUDA_VISIBLE_DEVICES has them: all, where it is not set."""
+    if (named := environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return tuple(filter(None, map(str.strip, named.split(","))))
+    numbers = (found[1] for each in files if (found := re.fullmatch(r"/dev/nvidia([0-9]+)", each)))
+    return tuple(sorted(numbers, key=int))
 
 
 def memory() -> int:

@@ -57,7 +57,7 @@ class Place:
     `config` and, for TLS, the folder `certificates`, which it may only read; and `log`, which goes on under the
     replica's name. The addresses `http` and `grpc` are as others reach it: by sockets, or at `host` by these ports as
     this identity; `engine`, which a `language` model has instead of gRPC, is that of its engine, and `socket` where
-    that itself listens. `short` is new at every start."""
+    that itself listens. `gpus` are those that it alone sees, where it sees not all. `short` is new at every start."""
 
     def __init__(
         self,
@@ -71,6 +71,7 @@ class Place:
     ) -> None:
         top = folder(home)
         self.replica, self.short, self.ports, self.identity = replica, short, ports, identity
+        self.gpus: tuple[str, ...] = ()
         self.work = top / short.partition("/")[0]
         self.http, self.grpc = Address(path=str(top / f"{short}.sock")), Address(path=str(top / f"{short}.grpc.sock"))
         if ports is not None:
@@ -192,8 +193,16 @@ class Launcher(msgspec.Struct, frozen=True, kw_only=True):
             place.config.write_bytes(data)
         except OSError as error:
             raise cannot_start(f"replica {place.replica}", error) from error
-        record = Record(replica=place.replica, slot=slot, revision=revision, short=place.short, ports=place.ports)
+        record = Record(
+            replica=place.replica,
+            slot=slot,
+            revision=revision,
+            short=place.short,
+            ports=place.ports,
+            gpus=place.gpus,
+        )
         more = {
+            **({"CUDA_VISIBLE_DEVICES": ",".join(place.gpus)} if place.gpus else {}),
             **{name: os.environ[name] for name in self.tracing.variables if name in os.environ},
             **secret.variables(revision.runtime.env, os.environ, "runtime.env"),
             **mark(self.home.root, record),

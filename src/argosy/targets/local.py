@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import ctypes
+import math
 import mmap
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,7 @@ import numpy as np
 import psutil
 
 from argosy.process import sandbox
-from argosy.process.cores import cores, gpus, memory
+from argosy.process.cores import cores, cuda, gpus, memory
 from argosy.process.process import Process
 from argosy.spec.errors import ArgosyError
 from argosy.spec.revision import ResourceUsage, Revision, RevisionStatus
@@ -87,12 +89,16 @@ class LocalTarget(Supervised[Unpacked]):
             identity = self._signs().identity(whose.endpoint, whose.id, record.replica)
         language = record.revision.language is not None
         place = Place(self._home, record.replica, record.short, record.ports, identity, language=language)
+        place.gpus = record.gpus
         running = Running(place, record.revision, record.slot, Process(process, child=False))
         self._group(record.revision).adopt(running)
         return running
 
     def _start(self, revision: Revision, slot: int, package: Unpacked, threads: int) -> Running:
         place = new_place(self._home, revision, slot, self._launcher.authority)
+        place.gpus = own_gpus(
+            math.ceil(revision.resources.gpu), cuda(gpus(), os.environ), [each.gpus for each in self._places()]
+        )
         process, trouble = None, ""
         try:
             process = self._launcher.start(place, revision, slot, package=package, threads=threads)
@@ -114,8 +120,7 @@ class LocalTarget(Supervised[Unpacked]):
 
     async def capacity(self) -> Capacity:
         """What this machine has. GPUs of NVIDIA are counted; engines of language models alone use them."""
-        there = sum(each[-1].isdigit() for each in gpus())
-        return Capacity(cores=cores(), memory=memory(), gpus=there, lacks=sandbox.lacks())
+        return Capacity(cores=cores(), memory=memory(), gpus=len(cuda(gpus(), os.environ)), lacks=sandbox.lacks())
 
     def _threads(self) -> int:
         """A replica's share of the cores. A revision that takes over from another does not halve it: one will go."""
@@ -181,6 +186,12 @@ def resident(weights: Path) -> float:
 
 def _files(weights: Path) -> list[Path]:
     return sorted(each for each in (weights.rglob("*") if weights.is_dir() else [weights]) if each.is_file())
+
+
+def own_gpus(count: int, there: Sequence[str], taken: Iterable[Collection[str]]) -> tuple[str, ...]:
+    """So many of those `there`, first the ones that the fewest replicas have, by those `taken` by each. Pure."""
+    users = Counter(each for gpus in taken for each in gpus)
+    return tuple(sorted(there, key=lambda each: users[each])[:count])
 
 
 def used_by(leaders: Mapping[int, str]) -> dict[str, ResourceUsage]:

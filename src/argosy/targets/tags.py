@@ -19,13 +19,15 @@ VARIABLE = "ARGOSY_REPLICA"
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """What a replica's mark says of it. `ports` are those of HTTP and gRPC where it is reached by TLS."""
+    """What a replica's mark says of it. `ports` are those of HTTP and gRPC where it is reached by TLS; `gpus` are its
+    own."""
 
     replica: str
     slot: int
     revision: Revision
     short: str
     ports: tuple[int, int] | None = None
+    gpus: tuple[str, ...] = ()
 
 
 class Found(msgspec.Struct, frozen=True):
