@@ -70,7 +70,7 @@ def layout(package: str, cached_home: Path, tmp_path_factory: pytest.TempPathFac
     return Layout(folder)
 
 
-def _unpack(layout: Layout, into: Path) -> dict:
+def unpack(layout: Layout, into: Path) -> dict:
     """What a container runtime does. Returns the configuration."""
     manifest = layout.json(layout.index["manifests"][0]["digest"])
     for layer in manifest["layers"]:
@@ -92,4 +92,4 @@ def root(layout: Layout, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     into.mkdir()
     into.parent.parent.chmod(0o755)
     into.parent.chmod(0o755)
-    return into, _unpack(layout, into)
+    return into, unpack(layout, into)

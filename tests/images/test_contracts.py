@@ -16,6 +16,8 @@ from tests.images.test_build import SEPARATE
 
 ROWS = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
 MOUNT = 'mount --bind "$0" "$0" && mount -t proc proc "$0/proc" && mount -o remount,ro,bind "$0" && exec "$@"'
+DEVICES = 'mount --rbind /dev "$0/dev" && mount -t tmpfs -o mode=1777 none "$0/var/lib/argosy" && '
+"""What starts processes needs besides: devices, and a folder to write to."""
 CONTRACTS = {
     "sagemaker": (0, lambda port: {"SAGEMAKER_BIND_TO_PORT": port}),
     "vertex": (65532, lambda port: {"AIP_HTTP_PORT": port}),
@@ -24,16 +26,17 @@ CONTRACTS = {
 
 
 @contextlib.contextmanager
-def container(root: tuple[Path, dict], user: int, environ: dict, ready: str):
+def container(root: tuple[Path, dict], user: int, environ: dict, ready: str, more: str = ""):
     """The container, once it has printed this."""
     place, config = root
+    (place / "dev").mkdir(exist_ok=True)
     if os.getuid() or subprocess.run([*SEPARATE, "true"], capture_output=True, check=False).returncode:
         pytest.skip("needs root and mount namespaces, as in a container that may mount")
     own = dict(each.split("=", 1) for each in config["config"]["Env"])
     words = [*config["config"]["Entrypoint"], *config["config"]["Cmd"]]
     enter = ["chroot", f"--userspec={user}:{user}", str(place), *words]
     with subprocess.Popen(
-        [*SEPARATE, "sh", "-c", MOUNT, str(place), *enter],
+        [*SEPARATE, "sh", "-c", MOUNT.replace("exec", f"{more}exec"), str(place), *enter],
         env=own | environ | {"PATH": f"{own['PATH']}:/usr/sbin:/bin"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -84,7 +84,7 @@ def serve(
       argosy serve digits:1 --contract sagemaker
       argosy serve gemma.gguf --context 8192 --slots 4
     """
-    from argosy.client.serving import Serving, chosen
+    from argosy.client.serving import Serving, addresses, chosen
     from argosy.packaging.options import PushOptions
     from argosy.spec.endpoint import check_name
 
@@ -93,7 +93,8 @@ def serve(
     if name is not None:
         check_name(name, "model name")
     if (found := _language(source, name, given)) is not None:
-        _generate(*found, host or "127.0.0.1", 8000 if port is None else port, given)
+        base, _ = addresses(chosen(contract))
+        _generate(*found, host or base.host, base.port if port is None else port, given)
         return
     binding = chosen(contract)
     settings = _settings(binding, host, port, grpc_port, given)

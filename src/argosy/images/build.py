@@ -24,14 +24,16 @@ from argosy.images.tree import Tree
 from argosy.packaging import environment
 from argosy.packaging.environment import Report
 from argosy.packaging.lock import pins, without
-from argosy.packaging.package import Package, check_tensors
-from argosy.spec.errors import InvalidArgument, Untrusted
-from argosy.spec.package import DATA_ONLY, MODEL_FOLDER
+from argosy.packaging.package import Package
+from argosy.spec.errors import InvalidArgument, Unsupported, Untrusted
+from argosy.spec.package import DATA_ONLY, LANGUAGE, MODEL_FOLDER
 from argosy.spec.settings import Home
 from argosy.store.paths import walk
 from argosy.trust.sbom import Component, required
 
 NONROOT, NONROOT_GROUP = "nonroot:x:65532:65532::/var/lib/argosy:/nonexistent", "nonroot:x:65532:"
+COMPLETE = ("onnx", wheels.LLAMACPP)
+"""Engines that are in our locks with all that they need."""
 REQUIREMENTS = "opt/requirements"
 """Where packages lie that a model requires; they come before those of Argosy."""
 
@@ -72,7 +74,7 @@ class Builder:
     def build(self, model: ImageModel, ref: str) -> Contents:
         """The image of a model for every platform, under the name `ref`. Raises Unsupported, MissingExtra, BadPackage,
         Unavailable, Untrusted, StorageFull."""
-        check_servable(model.package)
+        check_servable(model.package, grpc=self.options.grpc)
         names = self.options.platforms or (host().name,)
         with self._work:
             images = [self._image(model, PLATFORMS[name]) for name in dict.fromkeys(names)]
@@ -109,7 +111,10 @@ class Builder:
 
     def wheel_locks(self, model: ImageModel) -> dict[str, str]:
         """Name → lock of wheels, from what changes least; `requirements` are those of the model."""
-        names = (wheels.SERVE, wheels.GRPC) if self.options.grpc else (wheels.SERVE,)
+        more = (
+            wheels.LLAMACPP if model.package.manifest.engine in LANGUAGE else wheels.GRPC if self.options.grpc else ""
+        )
+        names = tuple(filter(None, (wheels.SERVE, more)))
         texts = {name: wheels.lock_text(name, self.options.locks) for name in names}
         needs = self._needs(model, texts)
         return texts | ({"requirements": needs} if needs else {})
@@ -145,8 +150,8 @@ class Builder:
         return self.cache.layer(f"locked wheels: {name}", inputs, make)
 
     def _needs(self, model: ImageModel, texts: Mapping[str, str]) -> str:
-        """The lock of what the model requires beside the other locks; nothing for ONNX."""
-        if model.package.manifest.engine == "onnx":
+        """The lock of what the model requires beside the other locks; nothing for ONNX and for language models."""
+        if model.package.manifest.engine in COMPLETE:
             return ""
         had = [pin for text in texts.values() for pin in pins(text)]
         return without(environment.lock_of(self.home, model.package.needs, self.report), had)
@@ -192,11 +197,14 @@ def write_locks(folder: Path, report: Report) -> list[Path]:
     return [folder / name for name in found]
 
 
-def check_servable(package: Package) -> None:
+def check_servable(package: Package, *, grpc: bool = False) -> None:
     """Raise Untrusted for a model that would run code of its author and that nobody vouches for, Unsupported for a
-    language model, whose engine images do not have."""
-    check_tensors(package)
-    if package.manifest.engine not in DATA_ONLY and not package.trusted:
+    language model whose engine images do not have, and for gRPC of one."""
+    name, engine = package.manifest.name, package.manifest.engine
+    if engine in LANGUAGE and (engine != wheels.LLAMACPP or grpc):
+        what = "gRPC, which language models do not speak" if grpc else f"{engine}, whose own images are the base for it"
+        raise Unsupported(f"{name} cannot be made an image here with {what}: see docs/guides/images.md")
+    if engine not in DATA_ONLY and not package.trusted:
         raise Untrusted(
             f"{package.manifest.name} runs code of its author ({package.manifest.engine}), and nobody here vouches for "
             "it: push its source with --trust"
@@ -237,7 +245,7 @@ def environ_of(model: ImageModel, ports: tuple[int, ...]) -> dict[str, str]:
         "ARGOSY_SERVE_HOST": "0.0.0.0",
         "ARGOSY_SERVE_PORT": str(ports[0]),
     }
-    found |= {"PYTHONPATH": f"/{REQUIREMENTS}"} if model.package.manifest.engine != "onnx" else {}
+    found |= {"PYTHONPATH": f"/{REQUIREMENTS}"} if model.package.manifest.engine not in COMPLETE else {}
     found |= {"ARGOSY_SERVE_TRUST": "1"} if model.trusted else {}
     return found | ({"ARGOSY_SERVE_GRPC_PORT": str(ports[1])} if len(ports) > 1 else {})
 

@@ -26,7 +26,7 @@ from argosy.store.paths import hash_of
 RELEASE, PYTHON = "bookworm", "3.11"
 PACKAGES = (
     *("base-files", "ca-certificates", "libbz2-1.0", "libc6", "libcrypt1", "libexpat1", "libffi8", "libgcc-s1"),
-    *("liblzma5", "libpython3.11-minimal", "libpython3.11-stdlib", "libsqlite3-0", "libssl3", "libstdc++6"),
+    *("libgomp1", "liblzma5", "libpython3.11-minimal", "libpython3.11-stdlib", "libsqlite3-0", "libssl3", "libstdc++6"),
     *("libuuid1", "python3.11-minimal", "zlib1g"),
 )
 """What Python and wheels need: the C and C++ libraries, the interpreter with the libraries of its modules, and the

@@ -33,7 +33,7 @@ def write_context(builder: Builder, model: ImageModel, folder: Path) -> list[str
     """Write the Dockerfile and all that it names to `folder`, which appears whole or not at all. Returns the paths in
     it. Raises Conflict for a folder that is not empty, Untrusted, MissingExtra, InvalidArgument, Unavailable,
     StorageFull."""
-    check_servable(model.package)
+    check_servable(model.package, grpc=builder.options.grpc)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise Conflict(f"{folder} exists and is not empty; name a folder that does not exist yet")
     locks, tree = builder.wheel_locks(model), model_tree(model, "model")

