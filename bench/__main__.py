@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import shlex
+import signal
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -70,6 +71,7 @@ def facts(peers: list[Server], before: tuple[float, float, float]) -> dict[str, 
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # else the servers that it has started would go on
     a, before = arguments(), os.getloadavg()
     if len(os.sched_getaffinity(0)) < 2:
         sys.exit("the benchmark needs two cores: one for the server, one for the client")

@@ -55,8 +55,10 @@ class Connection:
         start = time.perf_counter()
         self.socket.sendall(data)
         first, got = 0.0, b""
-        while not got.endswith(b"0\r\n\r\n"):
-            got += self.socket.recv(1 << 20)
+        while not got.endswith(b"\r\n0\r\n\r\n"):
+            if not (more := self.socket.recv(1 << 20)):
+                raise ConnectionError(f"the connection was closed in an answer: {got[-200:]!r}")
+            got += more
             if not first and b"data: " in got:
                 first = time.perf_counter() - start
         assert got.startswith(b"HTTP/1.1 200"), got[:200]

@@ -23,7 +23,7 @@ from tests.language.fake_engine import running as fake_engine
 
 NAME, ENGINE = "llm", "engine"
 STREAMS = (1, 4, 8)
-TOKENS, DELAY, CONNECTIONS = 64, 0.005, 32
+TOKENS, DELAY, CONNECTIONS = 32, 0.005, 32
 RATE, TAIL = f"requests/s, 1 KB, {CONNECTIONS} connections", "p99 added at half of its rate"
 COST = "processor for a request"
 TARGETS = [
