@@ -46,6 +46,10 @@ class Connection:
         if kind == socket.AF_INET:
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
+    def close(self) -> None:
+        """Ask no more."""
+        self.socket.close()
+
     def stream(self, data: bytes) -> float:
         """Seconds to the first byte of the answer's body."""
         return self.whole(data)[0]

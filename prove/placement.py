@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -335,18 +335,20 @@ async def load(there: list[Path], requests: list[bytes], connections: int, secon
     return sorted(waits)
 
 
-def measure(kind: str, folder: Path, seconds: float) -> dict[tuple[int, int], Cell]:
+def measure(
+    kind: str, folder: Path, seconds: float, sizes: Sequence[int], counts: Sequence[int]
+) -> dict[tuple[int, int], Cell]:
     """By KB and connections."""
     found: dict[tuple[int, int], Cell] = {}
     with placement(kind, folder) as (there, pids):
-        for size in SIZES:
+        for size in sizes:
             requests: list[bytes] = []
             for number in range(64 if size < 64 else 16):
                 data = body(size, number)
                 head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: m\r\ncontent-length: {len(data)}\r\n\r\n"
                 requests.append(head.encode() + data)
             asyncio.run(load(there, requests, 1, 0.5))
-            for connections in CONNECTIONS:
+            for connections in counts:
                 before = cpu(pids)
                 waits = asyncio.run(load(there, requests, connections, seconds))
                 spent, count = cpu(pids) - before, len(waits)
@@ -363,6 +365,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="where the choice of a replica costs least")
     parser.add_argument("--seconds", type=float, default=2.0, help="for each cell")
     parser.add_argument("--kinds", default=",".join(KINDS))
+    parser.add_argument("--sizes", type=int, nargs="*", default=SIZES, help="KB of prompts")
+    parser.add_argument("--connections", type=int, nargs="*", default=CONNECTIONS)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -370,7 +374,10 @@ def main() -> int:
         try:
             while not all(map(listens, sockets(folder))):
                 time.sleep(0.05)
-            table = {kind: measure(kind, folder, args.seconds) for kind in args.kinds.split(",")}
+            table = {
+                kind: measure(kind, folder, args.seconds, args.sizes, args.connections)
+                for kind in args.kinds.split(",")
+            }
         finally:
             for each in engines:
                 each.terminate()
@@ -378,8 +385,8 @@ def main() -> int:
     kinds = list(table)
     print("\nms to the first byte, p50 / p99; CPU ms a request\n| prompt | connections | " + " | ".join(kinds) + " |")
     print("| --- | --- |" + " --- |" * len(kinds))
-    for size in SIZES:
-        for connections in CONNECTIONS:
+    for size in args.sizes:
+        for connections in args.connections:
             cells = (table[kind][size, connections] for kind in kinds)
             row = " | ".join(f"{each.p50:.2f} / {each.p99:.1f}; {each.cost:.2f}" for each in cells)
             print(f"| {size} KB | {connections} | {row} |")

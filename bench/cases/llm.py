@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from bench import fronts, load
@@ -52,10 +52,10 @@ def tokens_per_second(port: int, streams: int, seconds: float) -> float:
 
     def loop(number: int) -> None:
         try:
-            connection = Connection(("127.0.0.1", port))
-            ready.wait(10)
-            while time.perf_counter() < begin + seconds or not counts[number]:
-                counts[number] += used(connection.whole(ask)[1])
+            with closing(Connection(("127.0.0.1", port))) as connection:
+                ready.wait(10)
+                while time.perf_counter() < begin + seconds or not counts[number]:
+                    counts[number] += used(connection.whole(ask)[1])
         except (OSError, AssertionError, Unavailable, threading.BrokenBarrierError) as error:
             failed.append(error)
 
@@ -72,9 +72,12 @@ def tokens_per_second(port: int, streams: int, seconds: float) -> float:
 def first_tokens(straight: int, front: int, size: int, count: int) -> tuple[float, float]:
     """Milliseconds that are added at p50 and p99; asked by turns."""
     ask = request(size * 1000, KEY, stream=True)
-    places = [Connection(("127.0.0.1", port)) for port in (straight, front)]
     try:
-        took = [[place.stream(ask) for place in places] for _ in range(count + WARM)][WARM:]
+        with (
+            closing(Connection(("127.0.0.1", straight))) as engine,
+            closing(Connection(("127.0.0.1", front))) as gateway,
+        ):
+            took = [(engine.stream(ask), gateway.stream(ask)) for _ in range(count + WARM)][WARM:]
     except (OSError, AssertionError) as error:
         raise Unavailable(f"a prompt of {size} KB failed: {error}") from None
     one, other = zip(*took, strict=True)

@@ -1,31 +1,20 @@
 """Short runs of what `make prove` measures of language models; `prove.tokens` is gone through in tests/language."""
 
-from argparse import Namespace
-from pathlib import Path
+import subprocess
+import sys
 
 import pytest
 
-from prove import llm, placement
+SHORT = {
+    "llm": ["--requests", "3", "--seconds", "0.2"],
+    "placement": ["--seconds", "0.2", "--sizes", "1", "--connections", "2"],
+}
 
 
 @pytest.mark.slow
-async def test_what_the_gateway_adds_is_measured(capsys: pytest.CaptureFixture[str]):
-    await llm.run(Namespace(requests=3, seconds=0.2))
-    said = capsys.readouterr().out
-    assert [f"| {size} KB |" in said for size in llm.SIZES] == [True] * 3
-    assert "an event of a stream" in said
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", placement.KINDS)
-def test_every_placement_answers(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(placement, "SIZES", (1,))
-    monkeypatch.setattr(placement, "CONNECTIONS", (2,))
-    engines = [placement.started(placement.engine, path) for path in placement.sockets(tmp_path)]
-    try:
-        found = placement.measure(kind, tmp_path, 0.2)
-    finally:
-        for each in engines:
-            each.terminate()
-            each.join()
-    assert found[1, 2].rate > 0
+@pytest.mark.parametrize("proof", SHORT)
+def test_a_short_run_prints_its_table(proof: str):
+    argv = [sys.executable, "-m", f"prove.{proof}", *SHORT[proof]]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "| 1 KB |" in done.stdout
