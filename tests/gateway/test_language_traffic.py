@@ -1,6 +1,7 @@
 """Requests to language models through a real Envoy: which replica, what is cut off, what is limited."""
 
 import asyncio
+import json
 import math
 
 import httpx
@@ -9,6 +10,7 @@ import pytest
 
 from argosy.gateway.gateway import Gateway
 from argosy.gateway.model import Mirror, Sticky
+from argosy.quota.lines import used
 from tests.gateway.kit import api_key, http
 from tests.gateway.test_language import AUTH, CHAT, chat, client, engine, engine_replica, events, lines, model, version
 from tests.gateway.test_quota import quota
@@ -30,6 +32,22 @@ async def test_a_client_that_leaves_ends_the_generation_and_its_line_has_what_wa
     assert line["tokens"]["input"] == 12
     assert 3 <= line["tokens"]["output"] < 1000
     assert "finish" not in line["tokens"]
+
+
+async def test_a_client_that_leaves_without_a_stream_has_a_line_with_its_prompt(gateway, client, engine):
+    before = engine.told()["aborted"]
+    with pytest.raises(httpx.ReadTimeout):
+        await client.post(CHAT, json=chat(fake={"delay": 30}), timeout=0.5)
+    async with asyncio.timeout(5):
+        while engine.told()["aborted"] == before:
+            await asyncio.sleep(0.02)
+    (line,) = await lines(gateway, 1)
+    assert line["flags"] == "DC"
+    assert line["tokens"]["prompt"] > 12
+    assert "input" not in line["tokens"]
+    found = used(json.dumps(line).encode(), {})
+    assert found is not None
+    assert (found.usage.aborted, found.estimated) == (1, line["tokens"]["prompt"])
 
 
 async def test_a_stream_that_breaks_has_its_counts_and_no_second_try(gateway, tmp_path):

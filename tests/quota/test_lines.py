@@ -73,6 +73,21 @@ def test_what_is_counted_of_answers_that_are_no_streams_or_have_no_end():
     assert cut.counted.input == 1000
 
 
+def test_a_client_that_leaves_before_a_number_is_said_is_charged_to_limits_alone():
+    nothing = {"input": None, "cached": None, "output": None, "reasoning": None, "finish": None, "prompt": 250}
+    left = used(line(stream=False, flags="DC", **nothing), PRICES)
+    assert left is not None
+    assert (left.usage.requests, left.usage.aborted, left.usage.input, left.usage.money) == (1, 1, 0, 0.0)
+    assert (left.estimated, left.reserved, left.lease) == (250, 5000, "ab.1")
+    free = used(line(stream=False, flags="UPE,DC", reserved=None, lease=None, **nothing), PRICES)
+    assert free is not None
+    assert (free.usage.aborted, free.estimated, free.reserved) == (1, 250, 0)
+    assert used(line(stream=False, flags="UF", reserved=None, **nothing), PRICES) is None
+    known = used(line(flags="DC", prompt=250), PRICES)
+    assert known is not None
+    assert known.estimated == 0
+
+
 def test_an_answer_without_an_end_and_one_that_is_no_stream():
     cut, whole = used(line(flags="DC"), {}), used(line(stream=False, output=11.0), {})
     assert cut is not None

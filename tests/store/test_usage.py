@@ -2,6 +2,7 @@
 
 import threading
 
+import msgspec
 import pytest
 
 from argosy.spec.language import TokenLimits
@@ -125,6 +126,14 @@ def test_processes_that_ask_at_once_never_get_more_than_there_is(database):
 def test_buckets_hold_what_they_say():
     for value in (0.01, 0.5, 1, 3, 999, 12345.6):
         assert upper(bucket(value) - 1) < value <= upper(bucket(value)) * 1.0000001
+
+
+def test_an_estimate_counts_for_limits_and_is_not_billed(database):
+    tokens = ledger(database)
+    line = Used(usage=msgspec.structs.replace(usage(), input=0, output=0), at=NOON, estimated=250)
+    assert tokens.take(Position("log"), Position("log", 5, 300), [line])
+    assert {each.tokens for each in tokens.account(line.usage.key).spent.values()} == {250}
+    assert sum(each.input + each.output for each in read(database, 1, NOON + 3600)) == 0
 
 
 def test_what_is_counted_of_answers_is_summed_by_revision(database):

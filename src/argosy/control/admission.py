@@ -183,6 +183,8 @@ def check_language(endpoint: Endpoint, version: Version, store: Store, settings:
         raise InvalidArgument(f"{name}: language.at_zero has no effect where replicas.min is not 0")
     if language.at_zero == "prefetched" and target != "local":
         raise InvalidArgument(f"{name}: weights are prefetched at target local, not at target {target}")
+    if language.at_zero == "asleep" and target == "kubernetes":
+        raise InvalidArgument(f"{name}: replicas sleep at target local or ray, not at target {target}")
     _check_beside(name, language, version, store, target)
 
 

@@ -12,6 +12,8 @@ from argosy.serving.counts import FLOOR_MS
 from argosy.spec.language import Price
 from argosy.store.usage import HOUR, AnswerCounts, Position, Usage, Used, bucket
 
+LEFT = "DC"
+"""Envoy's flag of a client that left."""
 MOST = 1024 * 1024
 """Bytes of a log that are read at once."""
 
@@ -24,6 +26,7 @@ class LoggedTokens(msgspec.Struct, frozen=True):
     output: float | None = None
     reasoning: float | None = None
     reserved: float | None = None
+    prompt: float | None = None
     stream: bool | str | None = None
     finish: str | None = None
     refused: float | None = None
@@ -57,7 +60,11 @@ def used(line: bytes, prices: Mapping[str, Price]) -> Used | None:
     except (msgspec.MsgspecError, UnicodeDecodeError, ValueError):
         return None
     tokens = found.tokens
-    if tokens is None or not found.endpoint or (tokens.input, tokens.output, tokens.reserved) == (None, None, None):
+    if tokens is None or not found.endpoint:
+        return None
+    unknown = (tokens.input, tokens.output) == (None, None)
+    left = unknown and found.flags is not None and LEFT in found.flags.split(",")
+    if unknown and tokens.reserved is None and not left:
         return None
     asked, cached, output = (int(each or 0) for each in (tokens.input, tokens.cached, tokens.output))
     price = prices.get(found.endpoint)
@@ -80,7 +87,14 @@ def used(line: bytes, prices: Mapping[str, Price]) -> Used | None:
         eaches={} if each is None else {bucket(each): 1},
     )
     counted = _counted(found, tokens, at, first, each) if found.revision and output else None
-    return Used(usage=usage, at=at, lease=tokens.lease or "", reserved=int(tokens.reserved or 0), counted=counted)
+    return Used(
+        usage=usage,
+        at=at,
+        lease=tokens.lease or "",
+        reserved=int(tokens.reserved or 0),
+        estimated=int(tokens.prompt or 0) if left else 0,
+        counted=counted,
+    )
 
 
 def _counted(

@@ -68,12 +68,14 @@ class AnswerCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 class Used(msgspec.Struct, frozen=True, kw_only=True):
     """One request, of which the gateway has written a line: it began at `at`, and `reserved` of the `lease`; what its
-    revision is `counted` by."""
+    revision is `counted` by. Of a client that left before its engine had said a number the prompt's tokens are
+    `estimated`: they count for limits, and are not billed."""
 
     usage: Usage
     at: int
     lease: str = ""
     reserved: int = 0
+    estimated: int = 0
     counted: AnswerCounts | None = None
 
 
@@ -193,7 +195,7 @@ class TokenLedger:
             books = _Books(connection, {each.usage.key for each in lines if each.usage.key}, self._limits)
             for each in lines:
                 if (usage := each.usage).key:
-                    used = Spent(usage.input + usage.output, usage.money)
+                    used = Spent(usage.input + usage.output + each.estimated, usage.money)
                     books.change(
                         usage.key,
                         lambda account, each=each, used=used: settle(account, each.lease, each.reserved, used, each.at),

@@ -385,6 +385,8 @@ local function route_request(handle, headers, path, named, owner)
   end
   local tokens, most = estimate(text, found, generates)
   counts:set(COUNTS, "stream", stream)
+  -- For a client that leaves before its engine has said a number.
+  counts:set(COUNTS, "prompt", math.ceil(#text / BYTES_PER_TOKEN))
   if prefix then counts:set(COUNTS, "affinity", prefix) end
   if most then counts:set(COUNTS, "asked", most) end
   if owner ~= nil then
