@@ -41,6 +41,19 @@ def test_a_language_model_has_the_settings_of_its_engine_in_its_id():
     assert len({each.id for each in found}) == 3
 
 
+def test_adapters_are_no_part_of_it_where_replicas_load_them():
+    def found(engine: str, *adapters: str, target: str = "local") -> str:
+        version = Generator()
+        version.manifest = packages.manifest(engine=engine)
+        endpoint = Endpoint(name="m", model="m:1", target=target, language=Language(adapters=adapters))  # type: ignore[arg-type]
+        return revision_of(endpoint, version).id  # type: ignore[arg-type]
+
+    assert found("vllm", "a:1") == found("vllm", "a:2", "b:1")
+    assert found("vllm") != found("vllm", "a:1")
+    assert found("vllm", "a:1", target="ray") != found("vllm", "a:2", target="ray")
+    assert found("llamacpp", "a:1") != found("llamacpp", "a:2")
+
+
 @pytest.mark.parametrize(("kind", "encodes"), [("encoder", True), ("reranker", True), ("generator", False)])
 def test_an_encoder_is_known_as_one(kind, encodes):
     version = One()

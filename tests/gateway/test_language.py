@@ -65,7 +65,7 @@ async def client(gateway, engine):
         api_key("test", id="t", scopes=("gemma:test",)),
     ]
     first = msgspec.structs.replace(version(engine), adapters={"poet": "poet", "clerk": 1})
-    second = msgspec.structs.replace(version(engine, "2", weight=0), adapters={"poet": "poet:2"})
+    second = msgspec.structs.replace(version(engine, "2", weight=0), adapters={"poet": "poet-2"})
     gemma = model(engine, revisions=(first, second), testers=True)
     await gateway.start([gemma, model(engine, "other"), model(engine, "open", auth=False)], keys)
     async with await http(gateway, headers=AUTH) as client:
@@ -203,7 +203,7 @@ async def test_versions_and_adapters_are_parts_of_the_name(client, engine):
     assert (await client.post(CHAT, json=chat("gemma+poet"))).json()["model"] == "poet"
     assert (await client.post(CHAT, json=chat("gemma:2+poet"), headers={"authorization": "Bearer test"})).json()[
         "model"
-    ] == "poet:2"
+    ] == "poet-2"
     assert (await client.post(CHAT, json=chat())).json()["model"] == "gemma"
     none = await client.post(CHAT, json=chat("gemma+painter"))
     assert (none.status_code, none.json()["error"]["code"]) == (404, "model_not_found")
@@ -254,6 +254,11 @@ async def test_a_path_names_the_endpoint_whatever_the_body_says(gateway, client,
         assert engine.told()["seen"][-1]["path"] == CHAT
     no_model = await client.post("/endpoints/gemma/v1/chat/completions", json={"messages": MESSAGES})
     assert no_model.status_code == 200
+    seen = engine.told()["requests"]
+    for path in ("load_lora_adapter", "%6coad_lora_adapter", "unload_lora_adapter?a=1", "chat%2Fcompletions"):
+        order = await client.post(f"/endpoints/gemma/v1/{path}", json={"lora_name": "a", "lora_path": "/a"})
+        assert order.status_code in (400, 404), path
+    assert engine.told()["requests"] == seen
     refused = await client.post("/endpoints/other/v1/completions", json={}, headers={"authorization": "Bearer narrow"})
     assert (refused.status_code, refused.json()["error"]["code"]) == (403, "permission_denied")
 

@@ -20,7 +20,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -109,6 +109,9 @@ class Connection(asyncio.Protocol):
             return
         self.engine.counts["requests"] += 1
         self.engine.seen.append({"path": path, "headers": dict(headers), "body": body})
+        if ":" in str(body.get("model")) and body["model"] not in self.engine.adapters:
+            self.refuse(404, f"The model `{body['model']}` does not exist.", "NotFoundError")
+            return
         match path:
             case "/v1/chat/completions" | "/v1/completions":
                 await self._generate(Generation(self.engine, path, body))
@@ -122,10 +125,10 @@ class Connection(asyncio.Protocol):
                 self.send({"prompt": prompt_of(body, chat=True).decode()})
             case "/v1/load_lora_adapter":
                 self.engine.adapters[str(body["lora_name"])] = 1.0
-                self.send({"success": True})
+                self.send("Success: LoRA adapter added successfully.", kind="text/plain")
             case "/v1/unload_lora_adapter":
                 self.engine.adapters.pop(str(body["lora_name"]), None)
-                self.send({"success": True})
+                self.send("Success: LoRA adapter removed successfully.", kind="text/plain")
             case _:
                 self.refuse(404, "File Not Found", "not_found_error")
 
@@ -139,7 +142,8 @@ class Connection(asyncio.Protocol):
                     return True
                 told = {"status": "ok"}
             case "/fake":
-                told = {**engine.counts, "seen": list(engine.seen), "options": asdict(engine.options)}
+                about = {"options": asdict(engine.options), "adapters": [*engine.adapters]}
+                told = {**engine.counts, "seen": list(engine.seen), **about}
             case "/metrics":
                 self.send(engine.metrics(), kind="text/plain")
                 return True
@@ -231,9 +235,10 @@ class Connection(asyncio.Protocol):
         self.transport.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
 
 
-async def serve(options: Options, uds: str, port: int) -> None:
+async def serve(options: Options, uds: str, port: int, adapters: Sequence[str] = ()) -> None:
     """Until SIGTERM; then what is being answered is answered."""
     loop, engine = asyncio.get_running_loop(), Engine(options)
+    engine.adapters = {each.partition("=")[0]: 1.0 for each in adapters}
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     if uds:
@@ -251,6 +256,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """An option for each field."""
     parser.add_argument("--uds", default="")
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--lora-modules", nargs="*", default=[])
     for each in fields(Options):
         default = getattr(Options(), each.name)
         parser.add_argument(f"--{each.name}", type=type(default), default=default)
@@ -305,10 +311,10 @@ def main() -> None:
     # What vLLM's command line has besides, and more options where only the environment can be set.
     known, _ = parser.parse_known_args([*sys.argv[1:], *os.environ.get("FAKE", "").split()])
     given = vars(known)
-    uds, port = given.pop("uds"), given.pop("port")
+    uds, port, adapters = given.pop("uds"), given.pop("port"), given.pop("lora_modules")
     import uvloop
 
-    uvloop.run(serve(Options(**given), uds, port))
+    uvloop.run(serve(Options(**given), uds, port, adapters))
 
 
 if __name__ == "__main__":

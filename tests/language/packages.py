@@ -4,6 +4,8 @@ import os
 import sys
 from pathlib import Path
 
+import msgspec
+
 from argosy.packaging.language import golden
 from argosy.packaging.language.golden import Example, Golden
 from argosy.packaging.package import open_package, write_manifest
@@ -46,8 +48,9 @@ def fake_package(folder: Path) -> Path:
     return folder
 
 
-def push_language(store: Store, folder: Path) -> str:
-    """Put such a package into the store, as `m`; its reference."""
+def push_language(store: Store, folder: Path, name: str = "m", **facts: str) -> str:
+    """Put such a package into the store, with other facts perhaps; its reference."""
     fake_package(folder)
-    (folder / "weights" / "w").write_text("w")
-    return store.add(folder, name="m", manifest=open_package(folder).manifest, lineage=model_lineage()).ref
+    (folder / "weights" / "w").write_text(name)
+    write_manifest(folder, manifest(name, facts=msgspec.structs.replace(FACTS, **facts)))
+    return store.add(folder, name=name, manifest=open_package(folder).manifest, lineage=model_lineage()).ref

@@ -16,13 +16,15 @@ import psutil
 import pytest
 
 from argosy.engines.language.vllm import PYTHON
-from argosy.language.config import LanguageConfig
+from argosy.language.config import LanguageConfig, adapters_in
+from argosy.packaging.language import golden
 from argosy.process import launch
 from argosy.process.sockets import listened
 from argosy.serving.config import ModelConfig
 from argosy.spec.address import Address
 from argosy.spec.endpoint import Runtime
 from argosy.spec.language import Language
+from argosy.store.durable import keep
 from tests.language.packages import fake_package
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
@@ -64,7 +66,9 @@ def client(address: Address) -> httpx.Client:
 
 
 @contextmanager
-def replica(tmp_path: Path, fake: str = "", **runtime: Any) -> Iterator[Running]:
+def replica(
+    tmp_path: Path, fake: str = "", adapters: dict[str, str] | None = None, **runtime: Any
+) -> Iterator[Running]:
     """One of a model `m`."""
     work = tmp_path / "w"
     work.mkdir()
@@ -75,6 +79,7 @@ def replica(tmp_path: Path, fake: str = "", **runtime: Any) -> Iterator[Running]
         language=Language(context=1024, at_zero="asleep"),
         runtime=Runtime(threads=1, **runtime),
         variables=("FAKE",),
+        adapters=adapters or {},
         log=str(tmp_path / "log"),
     )
     running = Running(config, tmp_path, fake)
@@ -106,6 +111,31 @@ def test_answers_counts_and_ends(tmp_path: Path) -> None:
         one.process.terminate()
         assert one.process.wait() == 0
         assert not child.is_running()
+
+
+def test_adapters_are_loaded_as_it_runs(tmp_path: Path) -> None:
+    """They are told of once their golden examples agree, and no more as soon as they are not wanted."""
+    first, second, bad = (fake_package(tmp_path / name) for name in ("first", "second", "bad"))
+    wrong = golden.Golden(engine="another", examples=golden.read(bad).examples, text="a text", logprobs=(-2.0,))
+    golden.write(bad, wrong)
+    with replica(tmp_path, adapters={"poet:1": str(first)}, drain_timeout=0.5) as one:
+        one.until(one.ready)
+        work = Path(one.config.http.path).parent
+        assert adapters_in(work) == ("poet:1",)
+
+        def want(**adapters: Path) -> None:
+            named = {name.replace("_", ":"): str(path) for name, path in adapters.items()}
+            keep(tmp_path / "c.json", msgspec.json.encode(msgspec.structs.replace(one.config, adapters=named)))
+
+        want(poet_1=first, poet_2=second, clerk_1=bad)
+        one.until(lambda: "clerk:1 does not take part: golden text" in one.log.read_text())
+        one.until(lambda: adapters_in(work) == ("poet:1", "poet:2"))
+        assert one.engine.get("/fake").json()["adapters"] == ["poet:1", "poet:2"]
+        for model, status in (("poet:1", 200), ("poet:2", 200), ("clerk:1", 404)):
+            assert one.engine.post("/v1/chat/completions", json=CHAT | {"model": model}).status_code == status
+        want(poet_2=second)
+        one.until(lambda: adapters_in(work) == ("poet:2",))
+        one.until(lambda: one.engine.get("/fake").json()["adapters"] == ["poet:2"])
 
 
 def test_drain_waits_for_a_stream(tmp_path: Path) -> None:

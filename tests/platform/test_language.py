@@ -78,6 +78,45 @@ def test_a_stream_wakes_an_endpoint(faked: str, start: Callable[..., Up], home: 
 
 
 @pytest.mark.slow
+def test_adapters_come_and_go_while_it_answers(faked: str, home: Home, store: Store, start: Callable[..., Up]):
+    """The replica that runs loads them; nobody's request fails, and no other model answers."""
+    for name in ("poet", "clerk"):
+        push_language(store, home.root / name, name, kind="adapter", base="m")
+    platform = start().ready()
+
+    def declare(*adapters: str) -> str:
+        language = {"context": 512, "adapters": adapters}
+        answer = platform.call("PUT", "/v1/endpoints/m", {"model": faked, **SPEC, "language": language}, wait=60)
+        return str(answer["url"])
+
+    url, over, failed = declare("poet:1"), threading.Event(), list[str]()
+
+    def ask(model: str) -> httpx.Response:
+        return httpx.post(f"{url}/chat/completions", json=CHAT | {"model": model}, timeout=60)
+
+    def load(model: str, wanted: str) -> None:
+        while not over.is_set():
+            answer = ask(model)
+            if answer.status_code != 200 or answer.json()["model"] != wanted:
+                failed.append(answer.text)
+
+    before = platform.pids()
+    with ThreadPoolExecutor(3) as pool:
+        for model, wanted in (("m", "m"), ("m+poet", "poet:1"), ("m", "m")):
+            pool.submit(load, model, wanted)
+        try:
+            assert ask("m+clerk").status_code == 404
+            declare("poet:1", "clerk:1")
+            until(lambda: ask("m+clerk").status_code == 200)
+            declare("poet:1")
+            until(lambda: ask("m+clerk").status_code == 404)
+        finally:
+            over.set()
+    assert (failed, platform.pids()) == ([], before)
+    assert platform.stop() == 0
+
+
+@pytest.mark.slow
 def test_an_endpoint_sleeps_and_its_processes_stay(faked: str, start: Callable[..., Up]):
     platform = start().ready()
     spec = SPEC | {"language": {"context": 512, "at_zero": "asleep"}, "price": {"input": 1.0}}

@@ -82,7 +82,7 @@ def test_what_it_is_told(home: Home, tmp_path: Path):
     process.kill()
     process.wait(5)
     told = decode(place.config.read_bytes(), LanguageConfig, "it")
-    assert (told.adapters, told.draft, told.variables) == ({"pirate": "/a"}, "/d", ("FAKE", VARIABLE))
+    assert (told.adapters, told.draft, told.variables) == ({"pirate:2": "/a"}, "/d", ("FAKE", VARIABLE))
     assert (told.engine, told.resources.memory, told.runtime.threads) == (place.engine, 1 << 30, 1)
     assert new_place(home, msgspec.structs.replace(REVISION, language=None), 0).engine is None
 

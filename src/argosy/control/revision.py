@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from argosy.engines.language.process import ENGINES
 from argosy.spec.endpoint import Endpoint, Runtime
 from argosy.spec.language import Language
 from argosy.spec.revision import Revision
@@ -21,7 +22,8 @@ def revision_of(endpoint: Endpoint, version: Version) -> Revision:
     about = version.manifest.language
     language = (endpoint.language or Language()) if about is not None and about.kind == "generator" else None
     what = what if target == "local" else (*what, target)
-    what = what if language is None else (*what, language)
+    if language is not None:
+        what = (*what, _lasting(language) if live(target, version.manifest.engine) else language)
     return Revision(
         id=hashlib.sha256(msgspec.json.encode(what)).hexdigest()[:10],
         endpoint=endpoint.name,
@@ -35,6 +37,16 @@ def revision_of(endpoint: Endpoint, version: Version) -> Revision:
         engine=version.manifest.engine if language is not None else "",
         encodes=about is not None and about.kind in ("encoder", "reranker"),
     )
+
+
+def live(target: str, engine: str) -> bool:
+    """Whether replicas there load and unload adapters as they run, so that these are no part of a revision's id."""
+    return target == "local" and not ENGINES[engine].numbers
+
+
+def _lasting(language: Language) -> Language:
+    """What needs another engine: of adapters only whether there are any, since it has to be started for them."""
+    return msgspec.structs.replace(language, adapters=("any:1",)) if language.adapters else language
 
 
 LATER = ("env", "network", "subprocesses", "sandbox", "strict")

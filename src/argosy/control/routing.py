@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 
 from argosy.control.decide import Route
+from argosy.control.revision import live
 from argosy.engines.language.process import ENGINES
 from argosy.gateway.model import USUAL_CACHE, ApiKey, EndpointRoute, Mirror, RevisionRoute, Sticky, Upstream
 from argosy.spec.endpoint import Endpoint
@@ -25,9 +26,9 @@ def endpoint_route(
                 revision=name,
                 version=revisions[name].version,
                 weight=weight,
-                upstreams=running(name),
+                upstreams=(ups := running(name)),
                 language=(language := revisions[name].language) is not None,
-                adapters=adapters(revisions[name]),
+                adapters=adapters(revisions[name], ups),
                 encodes=revisions[name].encodes,
                 cache=(language.context * language.slots if language else 0) or USUAL_CACHE,
             )
@@ -45,19 +46,28 @@ def endpoint_route(
     )
 
 
-def adapters(revision: Revision) -> dict[str, str | int]:
-    """Those of a revision by name, with what its engine knows them by."""
-    names = [adapter_name(each) for each in revision.language.adapters] if revision.language else []
-    if revision.engine and ENGINES[revision.engine].numbers:
-        return {name: number for number, name in enumerate(names)}
-    return {name: name for name in names}
+def adapters(revision: Revision, running: Iterable[Upstream]) -> dict[str, str | int]:
+    """Those of a revision by name, with what its engine knows them by; where replicas load them as they run, those
+    that all of them have."""
+    refs = revision.language.adapters if revision.language and revision.engine else ()
+    if not refs or ENGINES[revision.engine].numbers:
+        return {adapter_name(ref): number for number, ref in enumerate(refs)}
+    ready = [each for each in running if each.state == "ready"] if live(revision.target, revision.engine) else []
+    return {adapter_name(ref): ref for ref in refs if all(ref in each.adapters for each in ready)}
 
 
 def upstreams(replicas: Iterable[Replica]) -> tuple[Upstream, ...]:
     """Replicas as upstreams, by id. Those that start or stop are left out."""
     found = sorted(replicas, key=lambda each: each.id)
     return tuple(
-        Upstream(replica=each.id, http=each.http, grpc=each.grpc, engine=each.engine, state=each.phase)
+        Upstream(
+            replica=each.id,
+            http=each.http,
+            grpc=each.grpc,
+            engine=each.engine,
+            state=each.phase,
+            adapters=each.adapters,
+        )
         for each in found
         if each.phase == "ready" or each.phase == "draining"
     )

@@ -66,7 +66,9 @@ class State(Endpoints):
             update = sa.update(endpoints_table).where(E.name == endpoint.name)
             connection.execute(update.values(changed | {"generation": generation + 1}))
             row = {"id": revision.id, "endpoint": revision.endpoint, "body": revision, "created": moment}
-            add(connection, revisions_table, [row])
+            if not add(connection, revisions_table, [row]):  # its adapters may be others
+                same = sa.update(revisions_table).where(revisions_table.c.id == revision.id)
+                connection.execute(same.values(body=revision))
             written = declared(connection.execute(row_of(endpoint.name)).one())
             body = _entry(written, revision, None if created else before.endpoint)
             ledger.append(connection, endpoint.name, "declare", body | changed_keys, cause)

@@ -19,6 +19,11 @@ PREFIX = "/v1/"
 GENERATE = ("/v1/chat/completions", "/v1/completions", "/v1/responses")
 ENCODE = ("/v1/embeddings", "/v1/rerank")
 MODELS = "/v1/models"
+OURS: Resource = {
+    "prefix": PREFIX,
+    "headers": [{"name": ":path", "string_match": {"safe_regex": {"regex": "[^?]*(%|lora_adapter).*"}}}],
+}
+"""Where an engine takes orders from its replica, however it is written."""
 NO_ADAPTER = -1
 """What a request to the base says to engines that know adapters by number."""
 LEAST_RECORDED, MOST_RECORDED = 64 * 1024, 256 * 1024
@@ -32,7 +37,8 @@ def endpoint_routes(endpoint: EndpointRoute, targets: Targets) -> list[Resource]
     replicas that answer for embeddings themselves."""
     protocol = ENGINE if endpoint.language else HTTP
     matches: list[Resource] = [{"prefix": PREFIX}] if endpoint.language else [{"path": path} for path in ENCODE]
-    routes = [*_versions(endpoint, targets, matches, protocol), *_adapters(targets, endpoint, endpoint.public)]
+    routes = [_refuse(targets, endpoint, OURS, 404, NOTHING)] if endpoint.language else []
+    routes += [*_versions(endpoint, targets, matches, protocol), *_adapters(targets, endpoint, endpoint.public)]
     led = targets.lead(endpoint, endpoint.public, protocol)
     for match in matches:
         for also, action in targets.mirrored(endpoint, led, protocol) if led else []:

@@ -209,13 +209,14 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A replica's addresses of HTTP/1, gRPC and, for a language model, its engine's own server, in clear unless they
-    have a TLS identity; and whether it takes work."""
+    have a TLS identity; whether it takes work; and the adapters that its engine has loaded."""
 
     replica: str
     http: Address
     grpc: Address | None = None
     engine: Address | None = None
     state: Literal["ready", "draining"] = "ready"
+    adapters: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_token(self.replica, "replica id")

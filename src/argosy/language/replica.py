@@ -4,15 +4,19 @@ its answers before it ends it, and ends itself, with the reason, where the engin
 import asyncio
 import contextlib
 import logging
+import shutil
 import signal
 import sys
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
+
+import msgspec
 
 from argosy.engines.language.base import Load
 from argosy.engines.language.process import EngineServer, engine_of
-from argosy.language.config import LanguageConfig, read, setup
+from argosy.language.config import ADAPTERS, LanguageConfig, read, setup
 from argosy.language.front import Front
 from argosy.packaging.language.engine import replay
 from argosy.packaging.package import Package, open_package
@@ -28,6 +32,7 @@ from argosy.serving.model import ServedModel
 from argosy.serving.tls import ServerTls
 from argosy.spec import crash
 from argosy.spec.errors import ArgosyError, Internal, NotFound, Unavailable, Unsupported
+from argosy.store.durable import say
 
 LOG = logging.getLogger("argosy.language")
 
@@ -135,8 +140,11 @@ class LanguageApp(HttpApp):
 class LanguageReplica:
     """One running copy of a revision, inside the current event loop."""
 
-    def __init__(self, config: LanguageConfig) -> None:
-        self._config = config
+    def __init__(self, config: LanguageConfig, file: Path) -> None:
+        self._config, self._file = config, file
+        self._seen: int = 0
+        self._adapters: dict[str, str] = {}
+        self._leaving: dict[str, float] = {}
         self.plane = LanguagePlane(config)
         app, tls = LanguageApp(self.plane), ServerTls(config.http.tls) if config.http.tls else None
         self._listeners = [Listener(app.handle, config.http, config.runtime, tls)]
@@ -161,10 +169,55 @@ class LanguageReplica:
             await asyncio.to_thread(self._front.wait)
         self._server = server = EngineServer(engine, setup(config, package), work, log)
         await asyncio.to_thread(server.wait, config.runtime.start_timeout)
-        await asyncio.to_thread(replay, server, package)
-        for name, folder in config.adapters.items():
-            await asyncio.to_thread(replay, server, open_package(Path(folder)), name)
+        self._adapters = dict(config.adapters)
+        await asyncio.to_thread(self._check, server, package)
+        self._tell_adapters()
         self.plane.loaded = True
+
+    def _check(self, server: EngineServer, package: Package) -> None:
+        replay(server, package)
+        for ref, folder in self._adapters.items():
+            replay(server, open_package(Path(folder)), ref)
+
+    def _tell_adapters(self) -> None:
+        told = [ref for ref in self._adapters if ref not in self._leaving]
+        say(Path(self._config.engine.path).with_name(ADAPTERS), msgspec.json.encode(told))
+
+    def _adapt(self, server: EngineServer) -> None:
+        """Load adapters that the configuration names by now, and check them: then only are they told of, and the
+        gateway leads to them. Those that it names no longer are told of no more, and unloaded later."""
+        now, stamp = time.monotonic(), self._file.stat().st_mtime_ns
+        if stamp != self._seen:
+            wanted, self._seen = read(self._file).adapters, stamp
+            due = now + self._config.runtime.drain_timeout
+            self._leaving = {ref: self._leaving.get(ref, due) for ref in self._adapters if ref not in wanted}
+            self._tell_adapters()
+            for ref in wanted.keys() - self._adapters.keys():
+                try:
+                    self._load(server, ref, wanted[ref])
+                except (ArgosyError, OSError) as error:
+                    LOG.error("adapter %s does not take part: %s", ref, error)
+                    if isinstance(error, Unavailable):
+                        self._seen = 0
+                self._tell_adapters()
+        for ref in [ref for ref, due in self._leaving.items() if due <= now]:
+            del self._leaving[ref], self._adapters[ref]
+            server.ask.load_adapter(ref, None)
+            LOG.info("adapter %s is unloaded", ref)
+
+    def _load(self, server: EngineServer, ref: str, folder: str) -> None:
+        package = open_package(Path(folder))
+        # Its sandbox lets the engine read this one.
+        into = Path(self._config.engine.path).parent / "adapters" / quote(ref)
+        shutil.copytree(package.weights, into, dirs_exist_ok=True)
+        server.ask.load_adapter(ref, into)
+        try:
+            replay(server, package, ref, busy=True)
+        except ArgosyError:
+            server.ask.load_adapter(ref, None)
+            raise
+        self._adapters[ref] = folder
+        LOG.info("adapter %s is loaded and checked", ref)
 
     async def watch(self) -> None:
         """Until the engine ends, or makes no progress for `runtime.hang_timeout` although it is asked to: then raises
@@ -172,12 +225,15 @@ class LanguageReplica:
         server, timeout = self._server, self._config.runtime.hang_timeout
         assert server is not None
         progress, since = Load(), time.monotonic()
+        loading: asyncio.Task[None] | None = None
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK):
                     await self.plane.turned.wait()
             self.plane.turned.clear()
             await self._turn(server)
+            if not server.engine.numbers and not self.plane.asleep and (loading is None or loading.done()):
+                loading = asyncio.create_task(asyncio.to_thread(self._adapt, server))
             now = time.monotonic()
             if server.process.ended():
                 raise Internal(server.reason())
@@ -207,7 +263,7 @@ class LanguageReplica:
             await asyncio.to_thread(server.drain, self._config.runtime.drain_timeout)
         await asyncio.to_thread(server.turn, asleep=resting)
         if not resting and plane.package is not None:
-            await asyncio.to_thread(replay, server, plane.package)
+            await asyncio.to_thread(self._check, server, plane.package)
         plane.asleep = resting
         LOG.info("%s after %.2f s", "asleep" if resting else "awake and checked", time.monotonic() - began)
 
@@ -225,13 +281,13 @@ class LanguageReplica:
         self.plane.offload.close()
 
 
-async def serve(config: LanguageConfig) -> None:
-    """Run a replica until SIGTERM, or until its engine fails: then raises the reason."""
+async def serve(file: Path) -> None:
+    """Run the replica of a configuration file until SIGTERM, or until its engine fails: then raises the reason."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    replica = LanguageReplica(config)
+    replica = LanguageReplica(read(file), file)
     stopped = asyncio.ensure_future(stop.wait())
 
     async def run() -> None:
@@ -258,7 +314,7 @@ def main(arguments: list[str]) -> int:
     try:
         if len(arguments) != 1:
             raise SystemExit("usage: python -m argosy.language CONFIG.json")
-        asyncio.run(serve(read(Path(arguments[0]))))
+        asyncio.run(serve(Path(arguments[0])))
     except ArgosyError as error:
         print(f"error: {error.message}", file=sys.stderr, flush=True)
         return error.exit

@@ -13,7 +13,8 @@ ReplicaPhase = Literal["starting", "ready", "draining", "stopping", "asleep"]
 
 
 class Revision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One version with one runtime configuration behind one endpoint. Immutable; `id` follows from the rest.
+    """One version with one runtime configuration behind one endpoint. Immutable; `id` follows from the rest, but for
+    adapters that running replicas load.
 
     A target replaces replicas that use more memory than `resources` declare, and gives engines so many threads. All
     replicas of a revision run in one `target`. `language`: of a language model, whose `engine` answers callers by a
@@ -40,7 +41,7 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     """One running copy: where it is reached for HTTP, for gRPC, by the recorder and, where it is a language model, for
     its engine's own server. Only `ready` ones take new requests; one that is `asleep` can soon be ready.
 
-    `started`: seconds since 1970; `doing` says what one that starts is at.
+    `started`: seconds since 1970; `doing` says what one that starts is at. `adapters` are loaded and checked.
     """
 
     id: str
@@ -54,6 +55,7 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     started: float
     restarts: int = 0
     doing: str = ""
+    adapters: tuple[str, ...] = ()
 
     @property
     def run(self) -> str:

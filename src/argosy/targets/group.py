@@ -9,6 +9,7 @@ from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
+from argosy.language.config import adapters_in
 from argosy.process.tail import last_words
 from argosy.spec.address import Address
 from argosy.spec.errors import ArgosyError, BadSignature
@@ -43,10 +44,13 @@ class Handle(Protocol):
 
 
 class Where(Protocol):
-    """What a running copy has: the id of its replica, addresses, and a log on this machine."""
+    """What a running copy has: the id of its replica, addresses, a log on this machine, and a folder, if here."""
 
     replica: str
     log: Path
+
+    @property
+    def work(self) -> Path | None: ...
 
     @property
     def http(self) -> Address: ...
@@ -70,6 +74,7 @@ class Running:
         self.process = process
         self.released = False
         self.awake = True
+        self.adapters: tuple[str, ...] = ()
         self._turned = asyncio.Event()
         self.health = Health(born=time.monotonic())
         self._log_start = log.size(place.log)
@@ -113,6 +118,7 @@ class Running:
             started=self.process.started if self.process else 0.0,
             restarts=slot.restarts,
             doing=self._doing() if phase == "starting" else "",
+            adapters=self.adapters,
         )
 
     def _doing(self) -> str:
@@ -137,10 +143,12 @@ class Running:
 
     async def _watch(self, process: Handle, changed: Callable[[], None]) -> None:
         while not process.ended():
-            before, over = self.health.verdict, self._over
+            before, over, loaded = self.health.verdict, self._over, self.adapters
+            if self.revision.language is not None and self.place.work is not None:
+                self.adapters = adapters_in(self.place.work)
             await self._look()
             self._over = over or self._past_its_time() or await self._past_its_memory(process)
-            if self.health.verdict != before or self._over != over:
+            if (self.health.verdict, self._over, self.adapters) != (before, over, loaded):
                 changed()
             await self._turn()
             soon = self.health.verdict == "starting" or (self.awake and self.health.verdict == "unready")
@@ -211,7 +219,7 @@ class Group(Generic[P]):
         self.leaving = False
         self.running: dict[int, Running] = {}
         self._package: P | None = None
-        self._stale = False
+        self._stale = self._revised = False
         self._launch = start
         self._state: State = {}
         self._changed = changed
@@ -226,6 +234,17 @@ class Group(Generic[P]):
         self.running[found.slot] = found
         self._state = {**self._state, found.slot: Slot(phase="running", since=time.monotonic())}
         self.want += 1
+
+    def revise(self, revision: Revision) -> None:
+        """The same one with other adapters: they are fetched, for those that run as well."""
+        self.revision, self._stale, self._revised = revision, True, True
+
+    def revised(self) -> P | None:
+        """The package with these adapters, once, when it is there."""
+        if not self._revised or self._stale or self._unpacking is not None or self._package is None:
+            return None
+        self._revised = False
+        return self._package
 
     def status(self) -> RevisionStatus:
         """What is known of it."""

@@ -23,10 +23,11 @@ from argosy.serving.port import take
 from argosy.spec import secret
 from argosy.spec.address import Address, TlsIdentity
 from argosy.spec.errors import Conflict, InvalidArgument, Unsupported
-from argosy.spec.language import adapter_name
 from argosy.spec.revision import Revision
 from argosy.spec.settings import Home
+from argosy.spec.strict import decode
 from argosy.spec.tracing import Tracing
+from argosy.store.durable import keep
 from argosy.targets.tags import VARIABLE, Record, mark
 
 if TYPE_CHECKING:
@@ -214,6 +215,13 @@ class Launcher(msgspec.Struct, frozen=True, kw_only=True):
         environ = launch.of_model(place.work, policy, more | environment.variables(package.packages))
         return spawn([*self.command, str(place.config)], environ, place.log)
 
+    def adapt(self, place: Place, revision: Revision, package: Unpacked) -> None:
+        """Tell a replica that runs which adapters it shall have. Raises OSError, InvalidArgument."""
+        config = decode(place.config.read_bytes(), LanguageConfig, str(place.config))
+        refs = revision.language.adapters if revision.language else ()
+        changed = msgspec.structs.replace(config, adapters={each: str(package.beside[each]) for each in refs})
+        keep(place.config, msgspec.json.format(msgspec.json.encode(changed)))
+
     def _config(
         self, place: Place, revision: Revision, package: Unpacked, threads: int
     ) -> ReplicaConfig | LanguageConfig:
@@ -228,7 +236,7 @@ class Launcher(msgspec.Struct, frozen=True, kw_only=True):
             str(place.log),
             envoy=self.envoy,
             variables=(*revision.runtime.env, VARIABLE),
-            adapters={adapter_name(each): str(package.beside[each]) for each in language.adapters},
+            adapters={each: str(package.beside[each]) for each in language.adapters},
             draft=str(package.beside[language.draft]) if language.draft in package.beside else "",
         )
 

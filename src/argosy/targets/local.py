@@ -19,7 +19,7 @@ import psutil
 from argosy.process import sandbox
 from argosy.process.cores import cores, cuda, gpus, memory
 from argosy.process.process import Process
-from argosy.spec.errors import ArgosyError
+from argosy.spec.errors import ArgosyError, InvalidArgument
 from argosy.spec.revision import ResourceUsage, Revision, RevisionStatus
 from argosy.spec.settings import Home
 from argosy.spec.tracing import Tracing
@@ -105,6 +105,12 @@ class LocalTarget(Supervised[Unpacked]):
         except ArgosyError as error:
             trouble = error.message
         return Running(place, revision, slot, process, trouble=trouble)
+
+    def _adapt(self, revision: Revision, running: Sequence[Running], package: Unpacked) -> None:
+        for one in running:
+            if isinstance(one.place, Place) and revision.language is not None:
+                with contextlib.suppress(OSError, InvalidArgument):  # it starts, or ends
+                    self._launcher.adapt(one.place, revision, package)
 
     def _places(self) -> list[Place]:
         return [one.place for one in self._running() if isinstance(one.place, Place)]

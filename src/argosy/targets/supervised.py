@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic
 
@@ -40,6 +40,9 @@ class Supervised(Generic[P]):
 
     def _start(self, revision: Revision, slot: int, package: P, threads: int) -> Running:
         raise NotImplementedError
+
+    def _adapt(self, revision: Revision, running: Sequence[Running], package: P) -> None:
+        """Tell those that run of other adapters, where they can load them."""
 
     async def _tend(self) -> None:
         """Bound the logs."""
@@ -81,6 +84,8 @@ class Supervised(Generic[P]):
 
     async def scale(self, revision: Revision, replicas: int) -> None:
         group = self._group(revision)
+        if group.revision != revision:
+            group.revise(revision)
         if group.want != replicas or group.leaving:
             group.want, group.leaving = replicas, False
             self._wake.set()
@@ -132,6 +137,8 @@ class Supervised(Generic[P]):
         threads = self._threads()
         for key, group in list(self._groups.items()):
             group.unpack(self._fetch)
+            if (package := group.revised()) is not None:
+                await asyncio.to_thread(self._adapt, group.revision, [*group.running.values()], package)
             acted |= await group.step(threads)
             if not group.want and not group.running:
                 await group.close()

@@ -72,7 +72,8 @@ def test_all_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert command[9:] == [
         *("--port", "9000", "--max-num-seqs", "64", "--max-num-batched-tokens", "8192", "--tensor-parallel-size", "4"),
         *("--speculative-config", '{"num_speculative_tokens": 4, "method": "ngram", "prompt_lookup_max": 4}'),
-        *("--enable-lora", "--lora-modules", "a=/a", "--enable-prompt-tokens-details", "--disable-uvicorn-access-log"),
+        *("--enable-lora", "--max-lora-rank", "64", "--lora-modules", "a=/a"),
+        *("--enable-prompt-tokens-details", "--disable-uvicorn-access-log"),
     ]
     assert "VLLM_CPU_KVCACHE_SPACE" not in more
 

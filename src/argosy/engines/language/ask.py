@@ -118,6 +118,16 @@ class Ask:
         more = {"lora": [{"id": number, "scale": 1.0}], "cache_prompt": False}
         self._name, self._more = adapter, {} if number is None else more
 
+    def load_adapter(self, name: str, path: Path | None) -> None:
+        """Have vLLM load what lies there under a name; None: unload it. Raises as `chat`."""
+        body = {"lora_name": name} if path is None else {"lora_name": name, "lora_path": str(path)}
+        try:
+            answer = self._http.post(f"/v1/{'unload' if path is None else 'load'}_lora_adapter", json=body)
+        except httpx.HTTPError as error:
+            raise Unavailable(f"the engine does not answer: {error!r}") from None
+        if answer.status_code != 200:
+            raise _refused(answer)
+
     def tokenize(self, text: str) -> list[int]:
         """The tokens of a text, with the one that begins it. Raises as `chat`."""
         body = {"content": text, "prompt": text, "add_special": True, "add_special_tokens": True}

@@ -18,6 +18,8 @@ PYTHON = "ARGOSY_VLLM_PYTHON"
 MODULE = "vllm.entrypoints.openai.api_server"
 DRAFTED = 4
 """Tokens that are guessed ahead."""
+MOST_RANK = 64
+"""Of an adapter: it has to be said before any is loaded."""
 MACHINE = ("/proc", "/sys")
 """Where it reads which cores and memory its processes have."""
 
@@ -54,8 +56,9 @@ class Vllm(LanguageEngine):
                 "1"  # its server has the paths for it then; the gateway leads to none of them
             )
         if setup.adapters:
-            command += ["--enable-lora", "--lora-modules"]
+            command += ["--enable-lora", "--max-lora-rank", str(MOST_RANK), "--lora-modules"]
             command += [f"{name}={path}" for name, path in setup.adapters.items()]
+            more["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "1"  # the gateway leads to none of the paths for it
         command += ["--enable-prompt-tokens-details", "--disable-uvicorn-access-log"]
         if not gpus():
             command += ["--enforce-eager", "--dtype", "bfloat16"]

@@ -37,10 +37,10 @@ def identity(engine: str, kv_type: str = "f16") -> str:
     return f"{engine} {number} on {_processor()}{cache}"
 
 
-def replay(server: EngineServer, package: Package, adapter: str = "") -> golden.Replay:
-    """The golden examples of a package, or of one that its engine knows as this `adapter`. Raises GoldenMismatch,
-    BadPackage."""
-    name = identity(package.manifest.engine, server.setup.language.kv_type)
+def replay(server: EngineServer, package: Package, adapter: str = "", *, busy: bool = False) -> golden.Replay:
+    """The golden examples of a package, or of one that its engine knows as this `adapter`. One that is `busy` computes
+    in other batches, so that the perplexity decides. Raises GoldenMismatch, BadPackage."""
+    name = identity(package.manifest.engine, server.setup.language.kv_type) + (", busy" if busy else "")
     with server.adapted(adapter) if adapter else nullcontext(server.ask) as ask:
         return golden.replay(ask, name, golden.read(package.folder))
 

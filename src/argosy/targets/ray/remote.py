@@ -30,6 +30,7 @@ class Spot:
         self.log = home.logs / f"{replica}.log"
         self.certificates = home.run / "ray" / short.partition("/")[0]
         self.http = self.grpc = Address()
+        self.work: Path | None = None
         self.recorder: Address | None = None
         self.engine: Address | None = None
 
