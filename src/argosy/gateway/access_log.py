@@ -14,6 +14,8 @@ PAYLOAD = "argosy.payload"
 """The metadata namespace in which it gathers what is recorded."""
 RECORDER = "@recorder"
 """The cluster of the recorder, part of the bootstrap."""
+PING = b"\xc0"
+"""What it is asked to say back: nothing at all, in MessagePack."""
 WAITING_BYTES = 4 * 1024 * 1024
 """Of each worker, for a recorder that is not there; what is more is lost, and counted in `entries_lost`."""
 GRPC_FAILURES = "argosy.grpc_failures.cluster"
@@ -103,11 +105,17 @@ def payloads() -> Resource:
 
 
 def recorder(path: str) -> Resource:
-    """Its cluster."""
+    """Its cluster. A recorder that takes nothing any more is left, with what was written for it: a logger has no bound
+    for that."""
     host = {"endpoint": {"address": {"pipe": {"path": path}}}}
+    asked = {"send": {"text": PING.hex()}, "receive": [{"text": PING.hex()}]}
+    often = {"interval": "3s", "no_traffic_interval": "3s", "timeout": "3s"}
     return {
         "name": RECORDER,
         "type": "STATIC",
         "connect_timeout": "1s",
+        "health_checks": [{**often, "healthy_threshold": 1, "unhealthy_threshold": 3, "tcp_health_check": asked}],
+        "close_connections_on_host_health_failure": True,
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         "load_assignment": {"cluster_name": RECORDER, "endpoints": [{"lb_endpoints": [host]}]},
     }

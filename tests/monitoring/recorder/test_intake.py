@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from argosy.gateway.access_log import PING
 from argosy.monitoring.recorder import intake
 from argosy.monitoring.recorder.intake import Intake, Sent
 from argosy.spec.payload import PayloadLog
@@ -124,7 +125,9 @@ async def test_messages_arrive_whole_whatever_the_pieces(tmp_path: Path):
         await asyncio.sleep(0)
     names = ("a", "bad", "b", "c")
     message = b"".join(msgspec.msgpack.encode(("payload", [(1, sent(request_id=name))])) for name in names)
-    _, writer = await asyncio.open_unix_connection(path)
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(PING)
+    assert await reader.readexactly(1) == PING
     for piece in itertools.batched(message, 37) if hasattr(itertools, "batched") else [message[:50], message[50:]]:
         writer.write(bytes(piece))
         await writer.drain()

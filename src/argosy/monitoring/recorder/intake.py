@@ -14,6 +14,7 @@ from typing import Any, cast
 import msgspec
 import numpy as np
 
+from argosy.gateway.access_log import PING
 from argosy.monitoring.recorder.redact import completed, every_text, patterns, steps, sure, without
 from argosy.process.sockets import bind
 from argosy.profiles.languages import language
@@ -227,8 +228,12 @@ class Intake:
             while data := await reader.read(READ):
                 held += data
                 while held and (end := size(held)) <= len(held):
-                    self._put([each for _, each in _decode(bytes(held[:end]))[1]])
+                    message = bytes(held[:end])
                     del held[:end]
+                    if message == PING:
+                        writer.write(PING)
+                    else:
+                        self._put([each for _, each in _decode(message)[1]])
                 if len(held) > MOST_BYTES:
                     raise ValueError(f"a message of more than {MOST_BYTES} bytes")
         except (ValueError, msgspec.DecodeError, OSError) as error:
