@@ -16,8 +16,10 @@ from argosy.platform import leftovers
 from argosy.platform.follower import Follower, moved
 from argosy.spec.settings import Home, Settings
 from argosy.store.store import Store
+from tests.language.packages import FAKE, push_language
 from tests.platform.gateways import Gateways, RemoteGateway, gateways
 from tests.platform.packages import push
+from tests.platform.streams import CHAT, Stream
 from tests.platform.up import Load, Up, home, settings, started, store, until
 
 __all__ = ["home", "settings", "store"]
@@ -71,6 +73,26 @@ def rested(platform: Up) -> float:
     found = counted(platform)
     time.sleep(2.5)
     return found if found == counted(platform) else 0.0
+
+
+@pytest.mark.slow
+def test_a_language_model_streams_through_one(
+    home: Home, start, store: Store, far: Gateways, monkeypatch: pytest.MonkeyPatch
+):
+    """Its engine is reached by TLS. Limits of tokens are refused: nobody reads the access log there."""
+    for name, value in FAKE.items():
+        monkeypatch.setenv(name, value)
+    declared = {"model": push_language(store, home.root / "m"), "public": True}
+    platform = start().ready()
+    (one,) = far.begin(platform, "one")
+    one.confirmed()
+    found = platform.call("PUT", "/v1/endpoints/m", declared, wait=60)
+    assert found["endpoint"]["state"] == "ready", found
+    url = f"http://127.0.0.1:{one.port}/v1/chat/completions"
+    until(lambda: httpx.post(url, json=CHAT, timeout=60, trust_env=False).status_code == 200)
+    assert Stream(url).tokens() == 16
+    refused = platform.ask("POST", "/v1/keys", json={"name": "k", "scopes": ["m"], "limits": {"tokens_per_minute": 9}})
+    assert (refused.status_code, "by the gateway of this machine alone" in refused.text) == (400, True), refused.text
 
 
 def test_they_route_as_the_controller_says_and_are_counted_together(home: Home, start, far: Gateways):

@@ -181,6 +181,7 @@ def test_gemma(home: Home, start: Callable[..., Up]):
     """By llama.cpp, in its sandbox: pushed, checked against its golden examples, deployed, streamed, drained."""
     command = [sys.executable, "-m", "argosy", "push", str(gemma()), "--name", "gemma"]
     subprocess.run(command, env={**os.environ, "ARGOSY_HOME": str(home.root)}, check=True, capture_output=True)
+    home.config.write_text("control: {port: 0}\ngateway: {port: 0}\nreplicas: {network: tls}\n")
     platform = start().ready()
     spec = {"model": "gemma:1", **SPEC, "language": {"context": 512, "slots": 2}}
     deployed = platform.call("PUT", "/v1/endpoints/m", spec, wait=120)
