@@ -1,6 +1,7 @@
 """`argosy export kubernetes` and `argosy export crd`."""
 
 from pathlib import Path
+from typing import Any, Literal
 
 import click
 
@@ -118,27 +119,17 @@ def _replacing(name: str, revision: str, namespace: str) -> list[str]:
 @click.option("--image", required=True, help="An image of Argosy whose entry point is `argosy`.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write platform.yaml into this folder instead.")
 @click.option("--namespace", default="argosy", show_default=True, help="The namespace, which is made.")
-@click.option("--no-namespace", is_flag=True, help="The namespace is there, and nothing is said of it.")
+@click.option("--no-namespace", "unmade", is_flag=True, help="The namespace is there, and nothing is said of it.")
 @click.option("--gateways", type=click.IntRange(1, 100), default=2, show_default=True, help="How many gateways.")
 @click.option("--blobs", default="", help="Where packages lie for all pods: HOST/REPOSITORY, or a bucket's URL.")
 @click.option("--replicas", default="", metavar="IMAGE", help="What pods of models run, if it is another image.")
-@click.option("--database-secret", default="", metavar="NAME", help="The Secret whose key `url` names PostgreSQL.")
+@click.option(
+    "--database-secret", "database", default="", metavar="NAME", help="The Secret whose key `url` names PostgreSQL."
+)
 @click.option("--postgres", type=click.Choice(["try"]), help="Install a small PostgreSQL, to try it.")
 @click.option("--ephemeral", is_flag=True, help="No volumes: what a pod holds is lost with it. To try it.")
 @click.option("--pull-secret", default="", metavar="NAME", help="The Secret by which images and packages are pulled.")
-def platform(
-    image: str,
-    output: Path | None,
-    namespace: str,
-    no_namespace: bool,
-    gateways: int,
-    blobs: str,
-    replicas: str,
-    database_secret: str,
-    postgres: str | None,
-    ephemeral: bool,
-    pull_secret: str,
-) -> None:
+def platform(output: Path | None, unmade: bool, postgres: Literal["try"] | None, **given: Any) -> None:
     """Print what installs a platform in a cluster of Kubernetes: a controller, and gateways that follow it.
 
     It has a role in its namespace and none elsewhere, and runs under the restricted pod security standard. Nothing here
@@ -156,27 +147,16 @@ def platform(
     from argosy.targets.kubernetes.platform import Installation, of_platform
     from argosy.telemetry.export.files import write
 
-    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", namespace):
-        raise InvalidArgument(f"--namespace '{namespace[:80]}' must be lower-case letters, digits and '-'")
-    if database_secret and postgres:
+    wanted = Installation(postgres=postgres or "", namespaced=not unmade, **given)
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", wanted.namespace):
+        raise InvalidArgument(f"--namespace '{wanted.namespace[:80]}' must be lower-case letters, digits and '-'")
+    if wanted.database and postgres:
         raise InvalidArgument("--database-secret and --postgres exclude each other")
-    if not blobs and "{model}" not in replicas:
+    if not wanted.blobs and "{model}" not in wanted.replicas:
         raise InvalidArgument(
             "pods have to get packages: name --blobs, where all find them, or --replicas with {model} and {version}, "
             "images that hold them"
         )
-    wanted = Installation(
-        namespace=namespace,
-        image=image,
-        gateways=gateways,
-        replicas=replicas,
-        blobs=blobs,
-        database=database_secret,
-        postgres="try" if postgres else "",
-        pull_secret=pull_secret,
-        namespaced=not no_namespace,
-        ephemeral=ephemeral,
-    )
     text = export.render(of_platform(wanted))
     if output is None:
         click.echo(text, nl=False)

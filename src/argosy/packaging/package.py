@@ -5,13 +5,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from argosy.packaging.requirements import Needs
 from argosy.spec.errors import ArgosyError, BadPackage, BadSignature, NotFound, Unsupported
 from argosy.spec.package import LANGUAGE, ModelManifest
 from argosy.spec.signature import check_inputs
-from argosy.spec.strict import dump_yaml, load_yaml
+from argosy.spec.strict import document, dump_yaml, load_yaml
 from argosy.store.manifest import CONFIG, describe, image_manifest, layer, model_config
 from argosy.store.manifest import MANIFEST as IMAGE_MANIFEST
 from argosy.store.paths import check_path, hash_of, walk
@@ -89,12 +87,7 @@ class Package:
         path = self.folder / PROFILE
         if not path.exists():
             return None
-        if path.stat().st_size > _MAX_PROFILE:
-            raise BadPackage(f"{path} is larger than {_MAX_PROFILE} bytes")
-        try:
-            return msgspec.json.decode(path.read_bytes(), type=Profile)
-        except (msgspec.DecodeError, UnicodeDecodeError, OSError, RecursionError) as error:
-            raise BadPackage(f"{PROFILE} cannot be read: {error}") from None
+        return document(path, Profile, PROFILE, _MAX_PROFILE)
 
 
 def open_package(folder: Path, *, trusted: bool = False, digest: str = "", stored: str = "") -> Package:

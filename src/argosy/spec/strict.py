@@ -96,6 +96,16 @@ def parse(data: bytes | str, kind: type[T], wrong: str, error: type[ArgosyError]
         raise error(f"{wrong}: {why}") from None
 
 
+def document(path: Path, kind: type[T], name: str, most: int) -> T:
+    """A file of a package in JSON, of at most so many bytes, called `name`. Raises BadPackage."""
+    try:
+        if path.stat().st_size > most:
+            raise BadPackage(f"{name} is larger than {most} bytes")
+        return parse(path.read_bytes(), kind, f"{name} cannot be read")
+    except OSError as error:
+        raise BadPackage(f"{name} cannot be read: {error}") from None
+
+
 def stored(path: Path, kind: type[T]) -> T | None:
     """What a file of ours says in JSON; None where it is not there, or broken."""
     try:

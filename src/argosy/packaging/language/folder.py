@@ -13,6 +13,7 @@ import msgspec
 from argosy.engines.safetensors import INDEX, WEIGHTS, Stored, inspect, inspect_folder
 from argosy.spec.errors import BadPackage, Unsupported
 from argosy.spec.language import LanguageModel
+from argosy.spec.strict import document
 
 CONFIG, ADAPTER, ADAPTER_WEIGHTS = "config.json", "adapter_config.json", "adapter_model.safetensors"
 _TOKENIZER, _TEMPLATE, _TEMPLATES = "tokenizer_config.json", "chat_template.jinja", "chat_template.json"
@@ -160,14 +161,7 @@ def adapter(path: Path) -> tuple[Folder, dict[str, Stored]]:
 def _read(path: Path, name: str, default: T) -> T:
     """A document of the folder; `default` where there is none. Raises BadPackage."""
     file = path / name
-    if not file.is_file():
-        return default
-    try:
-        if file.stat().st_size > _MAX_JSON:
-            raise BadPackage(f"{path.name}/{name} is larger than {_MAX_JSON} bytes")
-        return msgspec.json.decode(file.read_bytes(), type=type(default))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OSError) as error:
-        raise BadPackage(f"{path.name}/{name} cannot be read: {error}") from None
+    return document(file, type(default), f"{path.name}/{name}", _MAX_JSON) if file.is_file() else default
 
 
 def _check_weights(path: Path, *names: str) -> None:
