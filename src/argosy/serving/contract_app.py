@@ -56,16 +56,12 @@ class Relay(Exchange):
         body: bytes,
         done: Callable[[int, bytes | bytearray, Headers], None],
     ) -> None:
-        super().__init__(cast("Any", None), method, path, headers, body)
+        super().__init__(cast("Any", self), method, path, headers, body)
         self._done = done
 
-    def answer(self, status: int, body: bytes | bytearray, headers: Headers = ()) -> None:
-        """Hand the answer on, once."""
-        if not self.answered:
-            self.answered = True
-            if self.reserved is not None:
-                self.reserved.release()
-            self._done(status, body, headers)
+    def send(self, _: Exchange, status: int, body: bytes | bytearray, headers: Headers) -> None:
+        """What a connection does with an answer."""
+        self._done(status, body, headers)
 
     def ended(self) -> None:
         self.answered = True
