@@ -47,6 +47,6 @@ def test_the_share_of_thumbs_up_is_evaluated(tmp_path: Path):
         Job(home=str(home.root), endpoint="m", monitor=Monitor(), log=log, now=now, end=now, versions=(version,))
     )
     (found,) = [each for each in done.findings if each.kind == "realised"]
-    assert (report.records, report.problem, found.subject, found.rows) == (400, "", "thumbs up", 200)
+    assert (report.records, report.problem, found.subject, found.rows) == (400, "", "accuracy", 200)
     assert found.effect == 0.7
     assert found.detail["served"] == 380

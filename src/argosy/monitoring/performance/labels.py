@@ -121,7 +121,7 @@ class _Windows:
             return metrics.regression(counts)
         figures = metrics.classification(counts, self.what.classes, self.what.positive)
         if self.what.alias:
-            return {self.what.metric: figures["accuracy"]}
+            return {"accuracy": figures["accuracy"]}  # of thumbs, which have no classes
         if self.what.score and self.what.positive:
             total = sum(counts.values())
             side = metrics.area(*self.opened.scores(self.one.number, place, self.what.positive, total))

@@ -12,8 +12,6 @@ from argosy.spec.payload import PayloadLog
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.store.payloads.columns import Column, columns
 
-THUMBS = "thumbs up"
-"""What the accuracy of a language model is called, whose labels are thumbs."""
 MOST_FEATURES = 1024
 """Beyond, no features are compared, and estimates rest on scores alone."""
 
@@ -27,8 +25,6 @@ class Roles(Prediction, frozen=True, kw_only=True):
     @property
     def metric(self) -> str:
         """What alerts are about where nothing else is declared."""
-        if self.alias:
-            return THUMBS
         return "accuracy" if self.kind == "classification" else "mae"
 
 
