@@ -53,6 +53,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "verify": CommandEntry("sign", "Check who signed a package, and that these are the bytes.", MODELS),
     "sbom": CommandEntry("sign", "Write the bill of material of a package (CycloneDX).", MODELS),
     "image": CommandEntry("image", "Build container images of models, without a daemon.", MODELS),
+    "optimize": CommandEntry("optimize", "Make a version smaller and faster, if it answers alike.", MODELS),
     "tune": CommandEntry("tune", "Measure a language model, and find its settings.", MODELS),
     "batch": CommandEntry("batch", "Answer the rows of files with a model, each exactly once.", MODELS),
     "init": CommandEntry("init", "Write a commented endpoint.yaml to begin with.", ENDPOINTS),

@@ -7,7 +7,7 @@ import click
 from argosy.cli.base import Command, json_option
 from argosy.cli.completion import references
 from argosy.cli.here import settings, store
-from argosy.cli.output import emit, pairs, progress
+from argosy.cli.output import Columns, emit, pairs, progress, table
 from argosy.console.words import size
 from argosy.spec.language import LanguageModel
 from argosy.spec.package import DATA_ONLY
@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 
 CONTEXTS = (4096, 32_768, 131_072)
 """Lengths of context for which the memory of a KV cache is shown, beside the longest."""
+TRIES: Columns = {
+    "recipe": "recipe",
+    "agrees": lambda one: "" if one.agreement is None else f"{one.agreement:.2%}",
+    "95 %": lambda one: "{:.2%} to {:.2%}".format(*one.interval) if one.interval else "",
+    "worst class": lambda one: "" if one.worst is None else f"{one.worst:.1%} {one.worst_class}",
+    "ms": lambda one: f"{one.ms:.3g} of {one.parent_ms:.3g}" if one.ms else "",
+    "faster": lambda one: f"{one.speedup:.2f} x" if one.ms else "",
+    "size": lambda one: size(one.size) if one.size else "",
+    "": lambda one: one.rejected or "passed",
+}
+"""What came of each recipe of an optimization."""
 _CHANGES = {True: " with changes", False: "", None: ", perhaps with changes"}
 
 
@@ -61,11 +72,14 @@ def show(ref: str, as_json: bool) -> None:
         f"left out: {each.wrong}" if each.wrong else f"{each.packages} package{'s' * (each.packages != 1)}"
         for each in locks
     )
-    emit(
-        found,
-        as_json,
-        lambda: pairs([*_rows(version, examples), ("locked", locked), ("signed", "\n".join(signed))]),
-    )
+
+    def render() -> None:
+        pairs([*_rows(version, examples), ("locked", locked), ("signed", "\n".join(signed))])
+        if made := version.lineage.optimization:
+            click.echo(f"\noptimized from {made.parent_ref}, {made.parent}, by {made.recipe}, on {made.processor}")
+            table(TRIES, made.tries)
+
+    emit(found, as_json, render)
 
 
 def _rows(version: "Version", golden: "Golden | None") -> list[tuple[str, object]]:

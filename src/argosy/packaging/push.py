@@ -50,7 +50,7 @@ def push(source: Path, *, name: str, store: "Store", options: PushOptions, repor
         manifest = build(source, name, folder, options, report, store.home)
         report(f"replaying {manifest.golden_rows} golden examples")
         package = Package(folder, manifest, vouched(manifest, options))
-        lock = _replay(store, package, f"the package of {source.name}", options.seconds, report)[1]
+        lock = replay(store, package, f"the package of {source.name}", options.seconds, report)[1]
         report("storing")
         here = lineage.lineage_of(source)
         version = store.add(folder, name=name, manifest=manifest, lineage=here, trusted=package.trusted)
@@ -91,7 +91,7 @@ def pull(store: "Store", remote: "Remote", reference: "RemoteReference", *, name
     return store.enter(digest, name=name or manifest.name, manifest=manifest, lineage=here, trusted=trusted)
 
 
-def _replay(store: "Store", package: Package, what: str, seconds: float, report: Report) -> tuple[float, str]:
+def replay(store: "Store", package: Package, what: str, seconds: float, report: Report) -> tuple[float, str]:
     """The largest difference to the golden examples, and the lock of what was installed for it."""
     lock = environment.wanted(store.home, package.needs, report)
     packages = environment.make(store.home, lock, report)
@@ -120,7 +120,7 @@ def verify(store: "Store", ref: str, *, seconds: float = 600.0, report: Report =
     store.layout.verify(version.digest)
     package, largest, compared = stored(store, version.digest), 0.0, ""
     if package.manifest.language is None:
-        largest, _ = _replay(store, package, version.ref, seconds, report)
+        largest, _ = replay(store, package, version.ref, seconds, report)
     else:
         report(f"starting {version.engine}")
         base = package.manifest.language.base

@@ -90,10 +90,46 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return RECORDED if self.generates else self.signature
 
 
+class OptimizationTry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One recipe, and what came of it. `agreement`: the share of test rows with the parent's top class or label; of
+    numbers, the share of their variance that is kept. `interval`: where it lies with 95 % confidence, for shares.
+    `worst`, `worst_class`: the lowest agreement among classes, and which. `parent_ms`, `ms`: p50 of one row, one
+    thread, asked in turns; `speedup`: the median of their ratios. `rejected`: why it lost; empty where it passed."""
+
+    recipe: str
+    agreement: float | None = None
+    interval: tuple[float, float] | None = None
+    worst: float | None = None
+    worst_class: str = ""
+    parent_ms: float = 0.0
+    ms: float = 0.0
+    speedup: float = 0.0
+    size: int = 0
+    rejected: str = ""
+
+
+class Optimization(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Where an optimized version comes from: the digest of its parent, the machine it was measured on, every try, and
+    the recipe that won ("" where none did). `frozen`: the digest of the version whose scales it has."""
+
+    parent: str
+    parent_ref: str
+    target: str
+    processor: str
+    recipe: str
+    calibration_rows: int
+    test_rows: int
+    min_agreement: float
+    min_speedup: float
+    tries: tuple[OptimizationTry, ...]
+    frozen: str = ""
+
+
 class Lineage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who pushed a package, when, from where. Stored as an OCI referrer of the package and in the registry.
 
     `git_dirty`: whether a tracked file beside the model differed from the commit; None where that is not known.
+    `optimization`: from which version it was made, where it was.
     """
 
     pushed_by: str
@@ -105,3 +141,4 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     source_path: str = ""
     argosy: str = ""
     python: str = ""
+    optimization: Optimization | None = None
