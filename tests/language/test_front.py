@@ -1,5 +1,7 @@
 """The Envoy in front of an engine: who may call it, what passes, what it shows."""
 
+import contextlib
+import socket
 import ssl
 import time
 from collections.abc import Iterator
@@ -90,6 +92,25 @@ def test_only_the_gateway_and_the_activator_pass(ends: Ends):
             client.get("/health")
     with pytest.raises(httpx.TransportError):
         httpx.get(f"http://127.0.0.1:{ends.at.port}/health", trust_env=False)
+
+
+def test_strangers_are_bounded(tmp_path: Path, fake_engine: Fake, monkeypatch: pytest.MonkeyPatch):
+    """More connections than it may have are closed at once, whoever they come from."""
+    monkeypatch.setattr("argosy.language.front.MOST_OF_GATEWAY", 2)
+    ends = Ends(tmp_path)
+    front = Front(ends.at, fake_engine.path, ends.log)
+    try:
+        front.wait()
+        held = [socket.create_connection(("127.0.0.1", ends.at.port)) for _ in range(3)]
+        with contextlib.suppress(ConnectionResetError):
+            assert held[2].recv(1) == b""
+        held[0].setblocking(False)
+        with pytest.raises(BlockingIOError):
+            held[0].recv(1)
+        for each in held:
+            each.close()
+    finally:
+        front.process.end()
 
 
 def test_a_caller_that_leaves_ends_the_generation(ends: Ends, fake_engine: Fake):

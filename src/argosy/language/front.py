@@ -12,6 +12,7 @@ import psutil
 from argosy.process import launch, tail
 from argosy.process.envoy import OWN, TRUSTED, Resource, extension, find, seconds, tls_context, tls_secrets
 from argosy.process.process import spawn
+from argosy.serving.listener import MOST_OF_GATEWAY
 from argosy.serving.tls import HANDSHAKE
 from argosy.spec.address import Address, TlsIdentity
 from argosy.spec.errors import Internal
@@ -61,8 +62,16 @@ def bootstrap(at: Address, engine: str, secrets: dict[str, str]) -> Resource:
         "connect_timeout": "1s",
         "load_assignment": {"cluster_name": ENGINE, "endpoints": [{"lb_endpoints": [host]}]},
     }
-    node = {"id": ENGINE, "cluster": "argosy"}
-    return {"node": node, "static_resources": {"listeners": [listener], "clusters": [cluster]}}
+    bound = extension(
+        "envoy.resource_monitors.global_downstream_max_connections",
+        "resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+        max_active_downstream_connections=str(MOST_OF_GATEWAY),
+    )
+    return {
+        "node": {"id": ENGINE, "cluster": "argosy"},
+        "overload_manager": {"resource_monitors": [bound]},
+        "static_resources": {"listeners": [listener], "clusters": [cluster]},
+    }
 
 
 class Front:
