@@ -22,7 +22,6 @@ from argosy.api import (
     gateways,
     history,
     jobs,
-    keys,
     models,
     openapi,
     platform,
@@ -50,7 +49,7 @@ from argosy.spec.errors import (
 
 LOG = logging.getLogger(__name__)
 
-MODULES = (endpoints, rollouts, gateways, feedback, history, models, keys, platform, traffic, usage, jobs, alerts)
+MODULES = (endpoints, rollouts, gateways, feedback, history, models, platform, traffic, usage, jobs, alerts)
 ROUTES = tuple(route for module in MODULES for route in module.ROUTES)
 MAX_BODY = 1024 * 1024
 GATEWAY = "gateway.token"

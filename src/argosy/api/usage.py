@@ -1,16 +1,62 @@
-"""`/v1/usage`: the tokens and money of language models, by key, endpoint, version, day or hour."""
+"""`/v1/keys`: make, list, revoke; when an answer is given, the gateway already knows. `/v1/usage`: the tokens and money
+that language models have used, by key, endpoint, version, day or hour."""
 
 import asyncio
 import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 
 import msgspec
 
 from argosy.api.route import Route, Services
+from argosy.control.admission import check_counted
 from argosy.spec.errors import InvalidArgument
+from argosy.spec.language import TokenLimits
 from argosy.store import usage
+from argosy.store.keys import EVERYTHING, Key
 from argosy.store.usage import HOUR, RETENTION, Usage, upper
+
+
+class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A key to make: the endpoints it may reach ("*": all), requests a second and how many may come at once, and
+    limits of the tokens that it may use."""
+
+    name: str
+    scopes: tuple[str, ...] = (EVERYTHING,)
+    rate: float | None = None
+    burst: int | None = None
+    limits: TokenLimits | None = None
+
+
+class CreatedKey(Key, frozen=True, kw_only=True):
+    """A new key with its text, which is shown this once."""
+
+    key: str
+
+
+async def every(services: Services) -> list[Key]:
+    """Every key there ever was, oldest first."""
+    records = await asyncio.to_thread(services.store.keys.list)
+    return msgspec.convert(records, list[Key], from_attributes=True)
+
+
+async def create(services: Services, body: NewKey) -> CreatedKey:
+    """Make a key."""
+    check_counted(body.limits, services.settings.gateway)
+    make = partial(services.store.keys.create, body.name, body.scopes, body.rate, body.burst, body.limits)
+    record, text = await asyncio.to_thread(make)
+    await services.controller.settled()
+    shown = msgspec.convert(record, Key, from_attributes=True)
+    return CreatedKey(**msgspec.structs.asdict(shown), key=text)
+
+
+async def revoke(services: Services, id: str) -> Key:
+    """End a key for good."""
+    record = await asyncio.to_thread(services.store.keys.revoke, id)
+    await services.controller.settled()
+    return msgspec.convert(record, Key, from_attributes=True)
+
 
 PARTS = ("key", "endpoint", "version", "day", "hour")
 DEFAULT = "key,endpoint,version,day"
@@ -125,4 +171,9 @@ def quantile(buckets: Mapping[int, int], q: float) -> float | None:
     return None
 
 
-ROUTES = (Route("GET", "/v1/usage", used, "Tokens and money"),)
+ROUTES = (
+    Route("GET", "/v1/keys", every, "Keys"),
+    Route("POST", "/v1/keys", create, "Make a key", status=201),
+    Route("DELETE", "/v1/keys/{id}", revoke, "Revoke a key"),
+    Route("GET", "/v1/usage", used, "Tokens and money"),
+)

@@ -21,23 +21,25 @@ MOST_SCOPES = 1000
 """Of a key: the gateway holds those of all keys, and reads them anew whenever one changes."""
 
 
-class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A key as it is stored: `hash` is the sha256 of its whole text, in hexadecimal; the text itself is not stored.
-
-    `scopes` are endpoint names, or "*" for all, with ":test" behind it for testers. `rate` is requests a second and
-    `burst` how many may come at once; None leaves them to the gateway. `limits` are of tokens and money, at all
-    endpoints together. `created` and `revoked` are UTC in ISO 8601.
-    """
+class Key(msgspec.Struct, frozen=True, kw_only=True):
+    """A key without its hash. `scopes` are endpoint names, or "*" for all, with ":test" behind it for testers. `rate`
+    is requests a second and `burst` how many may come at once; None leaves them to the gateway. `limits` are of tokens
+    and money, at all endpoints together. `created` and `revoked` are UTC in ISO 8601."""
 
     id: str
     name: str
-    hash: str
     scopes: tuple[str, ...]
     rate: float | None = None
     burst: int | None = None
     limits: TokenLimits | None = None
     created: str
     revoked: str | None = None
+
+
+class KeyRecord(Key, frozen=True, kw_only=True):
+    """A key as it is stored: `hash` is the sha256 of its whole text, in hexadecimal; the text itself is not stored."""
+
+    hash: str
 
     def covers(self, endpoint: str) -> bool:
         """Whether its scopes name the endpoint."""
