@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from argosy.client.local import locate
+from argosy.embedded import formats
 from argosy.embedded.export import generate
 from argosy.packaging.options import PushOptions
 from argosy.spec.errors import Unsupported
@@ -82,6 +83,26 @@ def test_histograms_with_categories_of_scikit_learn(pushed, compiled, tmp_path):
     made = generate(package, "towns", "towns:1")
     assert "[0] takes 0 for 'Bern'" in made.code.header
     answers(made, compiled)
+
+
+def test_histograms_with_numbers_as_categories_are_served_by_onnxruntime(pushed, tmp_path):
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    x, y = data("diabetes")
+    x = np.column_stack([x[:, :3], np.arange(len(x)) % 7])
+    model = HistGradientBoostingRegressor(max_iter=5, categorical_features=[3]).fit(x, y + 50 * x[:, 3])
+    np.save(tmp_path / "sample.npy", x)
+    package = pushed("model.joblib", lambda path: joblib.dump(model, path), trust=True, sample=tmp_path / "sample.npy")
+    assert (package.manifest.engine, package.manifest.conversion.converted) == ("onnx", True)
+    with pytest.raises(Unsupported, match="push the estimator itself, with --no-convert"):
+        generate(package, "m", "m:1")
+
+
+def test_boosters_are_exported_as_onnx(pushed):
+    import xgboost as xgb
+
+    model = xgb.XGBClassifier(n_estimators=5, n_jobs=1).fit(*data("breast_cancer"))
+    assert list(formats.onnx(pushed("model.json", model.save_model), "cancer:1")) == ["model.onnx"]
 
 
 def test_labels_that_are_texts_are_numbers_in_c(pushed, compiled):

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from argosy.embedded import tree_package
 from argosy.embedded.report import run
 from argosy.engines import onnx_file
 from argosy.engines.base import require
+from argosy.engines.trees import onnx as trees
 from argosy.packaging.golden import compare
 from argosy.packaging.package import Package
 from argosy.spec.errors import Unsupported
@@ -21,8 +23,13 @@ MACHINES = {"x86_64": "amd64", "aarch64": "arm"}
 
 
 def onnx(package: Package, model: str) -> dict[str, bytes]:
-    """The ONNX file that the package serves from. Raises Unsupported where it serves from something else."""
+    """The ONNX file that the package serves from; of LightGBM and XGBoost one of their trees, which the golden examples
+    are held against. Raises Unsupported for another model, GoldenMismatch."""
     manifest = package.manifest
+    if manifest.engine in ("lightgbm", "xgboost") and (found := tree_package.read(package)):
+        data = trees.model(found[0], manifest.signature)
+        _replay(data, package, f"{model} as .onnx: ")
+        return {"model.onnx": data}
     if manifest.engine != "onnx":
         why = f"it was not converted: {manifest.conversion.reason}"
         raise Unsupported(f"{model} is no ONNX model, but one of {manifest.engine}; {why}")
@@ -46,17 +53,21 @@ def ort(package: Package, model: str, machine: str) -> dict[str, bytes]:
         run([*command, *options], f"onnxruntime's converter on {model}", folder)
         found = {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix in (".ort", ".config")}
     if MACHINES.get(platform.machine()) == machine:
-        onnxruntime: Any = require("onnxruntime", "onnx", "export ort")
-        session = onnxruntime.InferenceSession(found["model.ort"], providers=["CPUExecutionProvider"])
-        wanted = package.golden_outputs()
-        fed = {tensor.name: _values(tensor) for tensor in package.golden_inputs()}
-        got = session.run([tensor.name for tensor in wanted], fed)
-        plain = [
-            np.char.encode(each.astype(str), "utf-8").astype(object) if each.dtype.kind in "OU" else each
-            for each in got
-        ]
-        compare(wanted, plain, package.manifest.tolerance, f"{model} as .ort: ")
+        _replay(found["model.ort"], package, f"{model} as .ort: ")
     return found
+
+
+def _replay(data: bytes, package: Package, what: str) -> None:
+    """Hold a model that onnxruntime loads against the golden examples. Raises GoldenMismatch."""
+    onnxruntime: Any = require("onnxruntime", "onnx", "the export")
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    wanted = package.golden_outputs()
+    fed = {tensor.name: _values(tensor) for tensor in package.golden_inputs()}
+    got = session.run([tensor.name for tensor in wanted], fed)
+    plain = [
+        np.char.encode(each.astype(str), "utf-8").astype(object) if each.dtype.kind in "OU" else each for each in got
+    ]
+    compare(wanted, plain, package.manifest.tolerance, what)
 
 
 def _values(tensor: Tensor) -> Array:

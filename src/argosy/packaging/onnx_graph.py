@@ -7,6 +7,8 @@ from typing import Any, Literal, cast
 
 import msgspec
 
+from argosy.engines.trees import onnx as trees
+from argosy.engines.trees import sklearn
 from argosy.packaging import onnx_double
 from argosy.spec.signature import Signature, TensorSpec
 
@@ -19,6 +21,12 @@ Precision = Literal["FP64", "FP32"]
 
 def to_onnx(estimator: Any, wanted: Signature, precision: Precision) -> bytes:
     """The ONNX file. A pipeline that asks for its columns by name gets them cut out of the one input."""
+    if (
+        len(wanted.inputs) == 1
+        and getattr(estimator, "_preprocessor", None) is not None
+        and sklearn.recognise(estimator)
+    ):
+        return trees.model(sklearn.read(estimator), wanted)  # histogram boosting with categories
     inner = [_inside(spec, precision) for spec in wanted.inputs]
     if len(inner) > 1 or len(inner[0].shape) == 1:
         return _finished(_run_converter(estimator, inner), wanted, inner, "columns")

@@ -28,7 +28,7 @@ def ensemble(trees: Sequence[Tree], **more: Any) -> Ensemble:
     sets: dict[int, Array] = {}
     roots: list[int] = []
     start = 0
-    for tree in trees:
+    for tree in map(_split, trees):
         order = _order(tree)
         number = np.zeros(len(tree.left), np.int64)
         number[order] = np.arange(len(order)) + start
@@ -60,6 +60,20 @@ def ensemble(trees: Sequence[Tree], **more: Any) -> Ensemble:
         values=table,
         sets=sets,
         **more,
+    )
+
+
+def _split(tree: Tree) -> Tree:
+    """The tree; of one that is a leaf, a node whose children are both that leaf."""
+    if tree.left[0] >= 0:
+        return tree
+    return Tree(
+        feature=np.zeros(3, np.int64),
+        threshold=np.zeros(3),
+        left=np.array([1, -1, -1]),
+        right=np.array([2, -1, -1]),
+        left_gaps=np.zeros(3, bool),
+        values=np.repeat(tree.values[:1], 3, axis=0),
     )
 
 

@@ -77,7 +77,7 @@ def read(path: Path) -> Ensemble:
     graph = Graph(path)
     trees = [node for node in graph.nodes if node.op_type.startswith("TreeEnsemble")]
     if len(trees) != 1 or "argosy" not in trees[0].output[0]:
-        raise Unsupported("its trees are not of a form that argosy push makes: push the estimator itself, not its ONNX")
+        raise Unsupported("its trees cannot be read back: push the estimator itself, with --no-convert, not its ONNX")
     node = trees[0]
     single = _single(graph, node.input[0])
     tail = [each for each in graph.after({node.output[0]}) if each.op_type not in PLAIN]
