@@ -48,7 +48,7 @@ WORDS = {
     ),
     *("GatewayReport.run", "GatewayReport.refused", "GatewayReport.url", "GatewayReport.envoy"),
     *("GatewayReport.waiting", "GatewayTraffic.endpoint", "GatewayTraffic.revision", "Run.run", "Sender.key"),
-    *("Price.currency", "UsageQuery.by", "BatchJob.template"),
+    *("Price.currency", "UsageQuery.by", "BatchJob.template", "Guard.refusals"),
 }
 """Every other text: names, columns, words for the history."""
 
