@@ -20,7 +20,7 @@ local MOST_SAID = 400
 -- Texts stay as JSON has them; those of an answer are there as blocks of so many bytes.
 local RECORD, BLOCK = "argosy.payload", 1024
 local KEPT = {
-  ["/v1/chat/completions"] = { "content", "name", "arguments" }, ["/v1/completions"] = { "text" },
+  ["/v1/chat/completions"] = { "content" }, ["/v1/completions"] = { "text" },
   ["/v1/responses"] = { "delta" },
 }
 math.randomseed(os.time() + tonumber(match(tostring({}), "0x(%x+)"), 16) % 2147483648)
@@ -590,6 +590,9 @@ end
 local function keep(handle, kept, text, whole)
   local meta, parts = metadata(handle), { kept.block }
   local keys = whole and kept.path == "/v1/responses" and { "text" } or KEPT[kept.path]
+  if kept.path == "/v1/chat/completions" and find(text, '"tool_calls":', 1, true) then
+    keys = { "content", "name", "arguments" }
+  end
   if kept.id == nil then
     kept.id = match(text, '"id"%s*:%s*"(%a*cmpl%-[^"]*)"') or match(text, '"id"%s*:%s*"(resp_[^"]*)"')
     if kept.id ~= nil then meta:set(RECORD, "id", kept.id) end
