@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from argosy.cli.main import argosy
 from argosy.client.local import locate
+from argosy.embedded.binaries import module
 from argosy.embedded.formats import gguf, onnx, ort
 from argosy.embedded.web import web
 from argosy.spec.errors import GoldenMismatch, MissingExtra, Unsupported
@@ -90,6 +91,79 @@ def test_a_library_is_found_by_pkg_config(library, tmp_path):
     subprocess.run(["gcc", "-Wall", "-Werror", "main.c", *flags, "-o", "main"], cwd=tmp_path, check=True)
     there = {"LD_LIBRARY_PATH": str(library / "lib")}
     assert subprocess.run([tmp_path / "main"], env=os.environ | there, check=False).returncode == 0
+
+
+ADDON = """
+#include <stddef.h>
+#include "net.h"
+typedef struct env_ *env;
+typedef struct value_ *value;
+typedef struct call_ *call;
+int napi_get_cb_info(env, call, size_t *, value *, value *, void **);
+int napi_get_typedarray_info(env, value, int *, size_t *, void **, value *, size_t *);
+int napi_create_int32(env, int32_t, value *);
+int napi_create_function(env, const char *, size_t, value (*)(env, call), void *, value *);
+static value ask(env at, call made)
+{
+  value given[3], buffer, answer;
+  void *data[3];
+  size_t count = 3, length, offset;
+  int type, each;
+  napi_get_cb_info(at, made, &count, given, 0, 0);
+  for (each = 0; each < 3; each++)
+    napi_get_typedarray_info(at, given[each], &type, &length, &data[each], &buffer, &offset);
+  napi_create_int32(at, net_predict(data[0], data[1], data[2]), &answer);
+  return answer;
+}
+value napi_register_module_v1(env at, value exports)
+{
+  value made;
+  (void)exports;
+  napi_create_function(at, "ask", 3, ask, 0, &made);
+  return made;
+}
+"""
+CALLER = """
+const ask = require("./ask.node"), row = new Float32Array(JSON.parse(process.argv[2]));
+const label = new Int32Array(1), scores = new Float32Array(10);
+console.log(JSON.stringify([ask(row, label, scores), label[0], Array.from(scores)]));
+"""
+
+
+def test_a_library_is_called_from_node(library, network, tmp_path):
+    programs.need("node")
+    row = network[1][7]
+    (tmp_path / "ask.c").write_text(ADDON)
+    (tmp_path / "call.cjs").write_text(CALLER)
+    where = ["-I", str(library / "include"), "-L", str(library / "lib"), f"-Wl,-rpath,{library / 'lib'}"]
+    subprocess.run(
+        ["gcc", "-Wall", "-Werror", "-shared", "-fPIC", "ask.c", *where, "-lnet", "-o", "ask.node"],
+        cwd=tmp_path,
+        check=True,
+    )
+    command = ["node", "call.cjs", json.dumps(row.tolist())]
+    status, label, scores = json.loads(subprocess.run(command, cwd=tmp_path, check=True, capture_output=True).stdout)
+    wanted, given = (np.zeros(1, np.int32), np.zeros(10, np.float32)), np.ascontiguousarray(row)
+    ctypes.CDLL(str(library / "lib/libnet.so")).net_predict(
+        *(ctypes.c_void_p(each.ctypes.data) for each in (given, *wanted))
+    )
+    assert (status, label) == (0, wanted[0][0])
+    assert np.array(scores, np.float32).tolist() == wanted[1].tolist()
+
+
+@pytest.mark.slow
+def test_a_module_runs_in_wasmtime(network):
+    wasmtime = pytest.importorskip("wasmtime", reason="needs wasmtime: pip install wasmtime")
+    programs.need("emcc")
+    _, data = module(network[0], "net", "net:1")
+    store = wasmtime.Store()
+    exports = wasmtime.Instance(store, wasmtime.Module(store.engine, data), []).exports(store)
+    assert exports["selftest"](store) == 0
+    exports["memory"].write(store, network[1][3].tobytes(), exports["input"](store, 0))
+    assert exports["predict"](store) == 0
+    at = exports["output"](store, 1)
+    scores = np.frombuffer(bytes(exports["memory"].read(store, at, at + 40)), np.float32)
+    assert scores.sum() == pytest.approx(1)
 
 
 @pytest.fixture(scope="module")
