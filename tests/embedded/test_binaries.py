@@ -153,7 +153,8 @@ def test_a_library_is_called_from_node(library, network, tmp_path):
 
 @pytest.mark.slow
 def test_a_module_runs_in_wasmtime(network):
-    wasmtime = pytest.importorskip("wasmtime", reason="needs wasmtime: pip install wasmtime")
+    import wasmtime
+
     programs.need("emcc")
     _, data = module(network[0], "net", "net:1")
     store = wasmtime.Store()
