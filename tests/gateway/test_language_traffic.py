@@ -11,6 +11,7 @@ import pytest
 from argosy.gateway.gateway import Gateway
 from argosy.gateway.model import Mirror, Sticky
 from argosy.quota.lines import used
+from argosy.spec.address import Address
 from tests.gateway.kit import api_key, http
 from tests.gateway.test_language import AUTH, CHAT, chat, client, engine, engine_replica, events, lines, model, version
 from tests.gateway.test_quota import quota
@@ -111,18 +112,34 @@ async def test_a_caller_who_sticks_stays_with_the_revision(gateway, engine):
         assert len({each.headers["x-argosy-revision"] for each in asked}) == 1
 
 
-async def test_a_rollout_splits_and_a_shadow_gets_copies(gateway, tmp_path):
+def beside(revision, replica):
+    """The revision, with this one as the process beside its engine."""
+    ups = (msgspec.structs.replace(each, http=Address(path=replica.path)) for each in revision.upstreams)
+    return msgspec.structs.replace(revision, upstreams=tuple(ups))
+
+
+async def test_a_rollout_splits_and_in_a_shadow_both_get_copies_beside_their_engines(gateway, replica, tmp_path):
+    processes = [await replica("a"), await replica("b")]
     with running(tmp_path / "e.sock") as own, running(tmp_path / "f.sock") as shadow:
-        revisions = (version(own), version(shadow, "2", weight=0))
-        await gateway.start([model(own, revisions=revisions, mirror=Mirror(revision="r2"), auth=False)])
+        revisions = (beside(version(own), processes[0]), beside(version(shadow, "2", weight=0), processes[1]))
+        mirror = Mirror(revision="r2", tokens=16)
+        await gateway.start([model(own, revisions=revisions, mirror=mirror, auth=False)])
         async with await http(gateway) as client:
+            ids: list[str] = []
             for number in range(4):
-                answer = await client.post(CHAT, json=chat(max_tokens=number + 1))
+                answer = await client.post(CHAT, json=chat(max_tokens=number + 1, stream=number == 1))
                 assert answer.headers["x-argosy-revision"] == "r1"
+                ids.append(answer.headers["x-request-id"])
             async with asyncio.timeout(5):
-                while shadow.told()["requests"] < 4:
+                while any(len(each.seen) < 4 for each in processes):
                     await asyncio.sleep(0.02)
-            assert shadow.told()["seen"][-1]["headers"]["x-argosy-shadow"] == "1"
+            for each in processes:
+                assert sorted(one.headers["x-request-id"] for one in each.seen) == sorted(ids)
+                assert {one.headers["x-argosy-shadow"] for one in each.seen} == {"16"}
+                assert {one.path for one in each.seen} == {CHAT}
+            assert (own.told()["requests"], shadow.told()["requests"]) == (4, 0)
+            found = await gateway.stats()
+            assert (found["gemma", "r1"].completed, found["gemma", "r2"].completed) == (4, 0)
             await gateway.apply([model(own, revisions=(version(own), version(shadow, "2")), auth=False)])
             asked = [await client.post(CHAT, json=chat()) for _ in range(30)]
             assert {each.headers["x-argosy-revision"] for each in asked} == {"r1", "r2"}

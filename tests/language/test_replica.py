@@ -17,9 +17,11 @@ import pytest
 
 from argosy.engines.language.vllm import PYTHON
 from argosy.language.config import LanguageConfig, adapters_in
+from argosy.language.copies import MOST
 from argosy.packaging.language import golden
 from argosy.process import launch
 from argosy.process.sockets import listened
+from argosy.serving.answers import RecordedAnswer, read
 from argosy.serving.config import ModelConfig
 from argosy.spec.address import Address
 from argosy.spec.endpoint import Runtime
@@ -188,6 +190,39 @@ def test_sleep_waits_for_a_stream_and_golden_examples_are_replayed_after_it(tmp_
         assert one.engine.post("/v1/chat/completions", json=CHAT).status_code == 200
         one.http.post("/argosy/wake")
         assert one.ready(), "who is awake stays so"
+
+
+def test_copies_are_asked_anew_greedily_and_recorded(tmp_path: Path) -> None:
+    """What a shadow compares: the first tokens, whatever was asked for, under the request's id."""
+    with replica(tmp_path) as one:
+        one.until(one.ready)
+        sampled = {"stream": True, "n": 2, "temperature": 1.5, "seed": 7, "stream_options": {"include_usage": True}}
+        copies = [
+            ("a", CHAT | sampled, {"x-argosy-shadow": "3"}),
+            ("b", CHAT | {"max_tokens": 2, "top_k": 5}, {"x-argosy-shadow": "3"}),
+            ("c", CHAT | {"fake": {"fault": "error"}}, {"x-argosy-shadow": "3"}),
+            ("d", CHAT | {"fake": {"said": "No "}}, {"x-argosy-shadow": "3"}),
+        ]
+        for id, body, headers in copies:
+            answer = one.http.post("/v1/chat/completions", json=body, headers=headers | {"x-request-id": id})
+            assert answer.status_code == 202
+        assert one.http.post("/v1/chat/completions", json=CHAT).status_code == 404, "no copy"
+        found: dict[str, RecordedAnswer] = {}
+
+        def all_there() -> bool:
+            found.update({each.id: each for each in read(one.http.post("/argosy/answers").content).answers})
+            return len(found) == len(copies)
+
+        one.until(all_there)
+        texts = {id: each.outputs[0].data for id, each in found.items() if each.outputs}
+        assert texts == {"a": [b"w0 w1 w2"], "b": [b"w0 w1"], "d": [b"No w0 w1 w2"]}
+        assert found["c"].code == "internal"
+        seen = [each["body"] for each in one.engine.get("/fake").json()["seen"] if "top_k" in each["body"]]
+        assert seen == [CHAT | {"top_k": 5, "temperature": 0, "max_tokens": 2}]
+        slow = CHAT | {"fake": {"delay": 1.0}}
+        headers = {"x-argosy-shadow": "3"}
+        taken = [one.http.post("/v1/chat/completions", json=slow, headers=headers).status_code for _ in range(9)]
+        assert taken.count(202) == MOST, "callers come first"
 
 
 @pytest.mark.slow

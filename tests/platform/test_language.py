@@ -117,6 +117,31 @@ def test_adapters_come_and_go_while_it_answers(faked: str, home: Home, store: St
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("said", "phase"), [("", "done"), ("No.", "rolled-back")], ids=["same", "other"])
+def test_a_shadow_compares_greedy_answers(faked: str, start: Callable[..., Up], said: str, phase: str):
+    def spec(said: str, slots: int) -> dict[str, Any]:
+        runtime = {"threads": 1, "env": {"FAKE": f"--said={said}"}}
+        shadow = {"share": 1.0, "requests": 40, "agreement": 0.9, "tokens": 8}
+        more = {"language": {"context": 512, "slots": slots}, "rollout": {"strategy": "blue-green", "shadow": shadow}}
+        return {"model": faked, **SPEC, "runtime": runtime, **more}
+
+    platform = start().ready()
+    url = platform.call("PUT", "/v1/endpoints/m", spec("", 4), wait=60)["url"]
+    platform.call("PUT", "/v1/endpoints/m", spec(said, 8))
+
+    def ended() -> dict[str, Any] | None:
+        for stream in (True, False):
+            httpx.post(f"{url}/chat/completions", json=CHAT | {"stream": stream, "temperature": 1.0}, timeout=60)
+        known = platform.ask("GET", "/v1/endpoints/m/rollout").json()
+        return None if known.get("live", True) else known
+
+    found = until(ended, 90)
+    assert (found["phase"], found["shadow"]["agreement"]) == (phase, 0.0 if said else 1.0), found
+    assert found["shadow"]["compared"] >= (2 if said else 40)
+    assert platform.stop() == 0
+
+
+@pytest.mark.slow
 def test_an_endpoint_sleeps_and_its_processes_stay(faked: str, start: Callable[..., Up]):
     platform = start().ready()
     spec = SPEC | {"language": {"context": 512, "at_zero": "asleep"}, "price": {"input": 1.0}}

@@ -18,7 +18,9 @@ def endpoint_route(
 ) -> EndpointRoute:
     """The route of an endpoint: its weighted revisions with what is `running` of each."""
     sticky, shadow = endpoint.rollout.sticky, endpoint.rollout.shadow
-    mirror = Mirror(revision=route.shadow, percent=100 * shadow.share) if shadow and route.shadow else None
+    mirror = None
+    if shadow and route.shadow:
+        mirror = Mirror(revision=route.shadow, percent=100 * shadow.share, tokens=shadow.tokens)
     return EndpointRoute(
         endpoint=endpoint.name,
         revisions=tuple(

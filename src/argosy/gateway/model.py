@@ -152,10 +152,13 @@ class Mirror(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     The copy has the request's `x-request-id` and `x-argosy-shadow: 1`; both have `x-argosy-record: 1`, so that their
     answers can be compared. Streams are not copied. Without a weight, the shadow revision answers nobody but testers.
+    Of language models the processes beside the engines of both get copies, and ask for the first `tokens` of a greedy
+    answer: that number stands in `x-argosy-shadow`.
     """
 
     revision: str
     percent: float = 100.0
+    tokens: int = 1
 
     def __post_init__(self) -> None:
         check_token(self.revision, "mirror: revision id")

@@ -92,16 +92,20 @@ class Targets(msgspec.Struct, frozen=True):
     def mirrored(self, endpoint: EndpointRoute, led: Resource, protocol: str) -> list[tuple[Resource, Resource]]:
         """The action as (what the match asks for besides, action): a share of the requests has a copy to the endpoint's
         shadow revision, if it has one that speaks this; the rest, if there is one, has none."""
-        mirror = endpoint.mirror
-        name = mirror and self.clusters.get((endpoint.endpoint, mirror.revision, protocol))
-        if mirror is None or name is None or f"/{WAITING}/" in led.get("cluster", ""):
+        mirror, asked = endpoint.mirror, HTTP if protocol == ENGINE else protocol
+        if mirror is None or f"/{WAITING}/" in led.get("cluster", ""):
+            return [({}, led)]
+        both = [mirror.revision, *(each.revision for each in endpoint.public if protocol == ENGINE and each.weight)]
+        names = [self.clusters.get((endpoint.endpoint, each, asked)) for each in both]
+        if None in names:
             return [({}, led)]
         policy = {
-            "cluster": name,
             "disable_shadow_host_suffix_append": True,
-            "request_headers_mutations": [{"append": set_header(SHADOW, "1")}],
+            "request_headers_mutations": [
+                {"append": set_header(SHADOW, str(mirror.tokens if protocol == ENGINE else 1))}
+            ],
         }
-        copied = {**led, "request_mirror_policies": [policy]}
+        copied = {**led, "request_mirror_policies": [{"cluster": name, **policy} for name in names]}
         if mirror.percent == 100:
             return [({}, copied)]
         return [({"runtime_fraction": fraction(mirror.percent / 100)}, copied), ({}, led)]

@@ -17,6 +17,7 @@ import msgspec
 from argosy.engines.language.base import Load
 from argosy.engines.language.process import EngineServer, engine_of
 from argosy.language.config import ADAPTERS, LanguageConfig, read, setup
+from argosy.language.copies import Copies
 from argosy.language.front import Front
 from argosy.packaging.language.engine import replay
 from argosy.packaging.package import Package, open_package
@@ -121,8 +122,11 @@ class LanguageApp(HttpApp):
     def __init__(self, plane: LanguagePlane) -> None:
         super().__init__(plane)
         self._of = plane
+        self.copies: Copies | None = None
 
     def handle(self, exchange: Exchange) -> None:
+        if self.copies is not None and self.copies.take(exchange):
+            return
         turned = {f"{PLATFORM}sleep": True, f"{PLATFORM}wake": False}.get(exchange.path)
         if turned is not None and exchange.method == "POST" and self._of.answers is not None:
             self._of.resting = turned
@@ -146,7 +150,8 @@ class LanguageReplica:
         self._adapters: dict[str, str] = {}
         self._leaving: dict[str, float] = {}
         self.plane = LanguagePlane(config)
-        app, tls = LanguageApp(self.plane), ServerTls(config.http.tls) if config.http.tls else None
+        self._app = app = LanguageApp(self.plane)
+        tls = ServerTls(config.http.tls) if config.http.tls else None
         self._listeners = [Listener(app.handle, config.http, config.runtime, tls)]
         if config.health is not None:
             self._listeners.append(Listener(app.handle_health, config.health, config.runtime))
@@ -172,6 +177,8 @@ class LanguageReplica:
         self._adapters = dict(config.adapters)
         await asyncio.to_thread(self._check, server, package)
         self._tell_adapters()
+        if self.plane.answers is not None:
+            self._app.copies = Copies(self.plane.answers, server.ask.send)
         self.plane.loaded = True
 
     def _check(self, server: EngineServer, package: Package) -> None:

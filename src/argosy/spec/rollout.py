@@ -24,8 +24,9 @@ class Shadow(Declaration, frozen=True, kw_only=True):
     """Before any user sees the candidate: a share (0 to 1) of the requests is mirrored to it and the answers compared.
 
     It ends well once `seconds` and `requests` (compared pairs) are reached with at least `agreement` (a share) of equal
-    answers; numbers are equal within `tolerance` (relative to the largest in their row). With a shadow, `recreate`
-    starts the candidate beside the revision it replaces.
+    answers; numbers are equal within `tolerance` (relative to the largest in their row). Of language models the first
+    `tokens` of greedy answers are compared, for which both revisions are asked anew. With a shadow, `recreate` starts
+    the candidate beside the revision it replaces.
     """
 
     share: Annotated[float, Meta(ge=1e-6, le=1)] = 1.0
@@ -33,6 +34,7 @@ class Shadow(Declaration, frozen=True, kw_only=True):
     requests: Count = 100
     agreement: Share = 0.99
     tolerance: Amount = 1e-3
+    tokens: Count = 16
 
     where: ClassVar[str] = "rollout.shadow."
 
