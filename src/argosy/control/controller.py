@@ -15,7 +15,7 @@ from argosy.control.passes import Passes
 from argosy.control.recording import Quotas, Recording
 from argosy.control.rollout.analysis import Analysis
 from argosy.control.rollout.metrics import asked
-from argosy.control.rollout.strategy import GuardVerdict, Observation, Wanted
+from argosy.control.rollout.strategy import Observation, Wanted
 from argosy.control.rollout.table import Rollouts
 from argosy.control.routing import api_keys, endpoint_route, upstreams
 from argosy.control.scaling.activation import Activation
@@ -26,6 +26,7 @@ from argosy.gateway.base import Routing
 from argosy.gateway.memo import Memo
 from argosy.gateway.model import ApiKey, EndpointRoute, Upstream
 from argosy.spec.errors import ArgosyError, NotFound, Unavailable
+from argosy.spec.guard import Advice
 from argosy.spec.language import TokenLimits
 from argosy.spec.revision import Revision, RevisionStatus
 from argosy.spec.scaling import Scaling
@@ -189,8 +190,8 @@ class Controller:
             running=running,
             routed=self._routed.get(name, frozenset()),
             now=self.analysis.now,
-            guard=GuardVerdict(verdict=evidence.verdict, reason=evidence.reason),
-            comparison=GuardVerdict(verdict=evidence.compared.verdict, reason=evidence.compared.reason),
+            guard=Advice(verdict=evidence.verdict, reason=evidence.reason),
+            comparison=evidence.compared,
             exposed=evidence.exposed,
             cached=evidence.prompts and (evidence.prompts[0].cached, evidence.prompts[1].cached),
         )

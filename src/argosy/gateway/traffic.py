@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -90,31 +89,29 @@ def tally(stats: list[dict[str, Any]]) -> dict[tuple[str, str], Traffic]:
     times: dict[tuple[str, str], Counter[tuple[float, float]]] = {}
     # Where there is an engine, what the process beside it is asked are copies of what the engine is.
     engines = {_revision(_parts(each["name"])[0]) for each in stats if "/engine/" in each.get("name", "")}
+
+    def copies(cluster: str) -> bool:
+        return "/http/" in cluster and _revision(cluster) in engines
+
     for each in stats:
         if "histograms" in each:
             for histogram in each["histograms"]["details"]:
                 cluster, _ = _parts(histogram["name"])
-                if _copies(cluster, engines):
-                    continue
                 found = times.setdefault(_revision(cluster), Counter())
-                for part in histogram["totals"]:
+                for part in histogram["totals"] if not copies(cluster) else ():
                     found[part["lower_bound"], part["width"]] += part["count"]
         elif each["name"].startswith(GRPC_FAILURES):
             failed[each["name"].removeprefix(f"{GRPC_FAILURES}.")] += int(each["value"])
         else:
             cluster, stat = _parts(each["name"])
             present.add(cluster)
-            if "/http/" in cluster if stat.startswith("membership") else not _copies(cluster, engines):
+            if "/http/" in cluster if stat.startswith("membership") else not copies(cluster):
                 counts.setdefault(_revision(cluster), Counter())[FIELDS[stat]] += int(each["value"])
     # Envoy forgets the other statistics of a cluster with the cluster.
     for cluster in failed.keys() & present:
         counts.setdefault(_revision(cluster), Counter())["grpc_failures"] += failed[cluster]
     bins = {key: sorted(Bin(*place, count) for place, count in each.items() if count) for key, each in times.items()}
     return {key: Traffic(**found, latency=tuple(bins.get(key, ()))) for key, found in counts.items()}
-
-
-def _copies(cluster: str, engines: Collection[tuple[str, str]]) -> bool:
-    return "/http/" in cluster and _revision(cluster) in engines
 
 
 def _parts(name: str) -> tuple[str, str]:

@@ -7,7 +7,7 @@ import msgspec
 
 from argosy.spec.address import Address
 from argosy.spec.endpoint import Resources, Runtime
-from argosy.spec.language import Language
+from argosy.spec.language import AtZero, Language
 
 ReplicaPhase = Literal["starting", "ready", "draining", "stopping", "asleep"]
 
@@ -31,6 +31,11 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     language: Language | None = None
     engine: str = ""
     encodes: bool = False
+
+    @property
+    def at_zero(self) -> AtZero:
+        """What stays of its last replica that is not wanted any more."""
+        return self.language.at_zero if self.language else "absent"
 
     def threads(self, share: int) -> int:
         """The threads of its engine: declared, or as many as it has cores (rounded up), or its share of the machine."""

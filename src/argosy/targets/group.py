@@ -13,7 +13,6 @@ from argosy.language.config import adapters_in
 from argosy.process.tail import last_words
 from argosy.spec.address import Address
 from argosy.spec.errors import ArgosyError, BadSignature
-from argosy.spec.language import AtZero
 from argosy.spec.revision import Replica, ReplicaPhase, Revision, RevisionStatus
 from argosy.targets import log
 from argosy.targets.backoff import Ended, describe
@@ -132,7 +131,7 @@ class Running:
         if found.live == "silent":
             found = msgspec.structs.replace(found, live="yes", ready="yes")
         self.health = update(found, self.health)
-        if self._sleeps and found.live == "yes":
+        if self.revision.at_zero == "asleep" and found.live == "yes":
             await ask(self.place.http, WAKE, 2.0, "POST")
 
     def watch(self, changed: Callable[[], None]) -> None:
@@ -163,13 +162,9 @@ class Running:
             self.awake, self.released = awake, self.released and not awake
             self._turned.set()
 
-    @property
-    def _sleeps(self) -> bool:
-        return self.revision.language is not None and self.revision.language.at_zero == "asleep"
-
     async def _turn(self) -> None:
         """Say so, as long as it is not as it shall be."""
-        if self._sleeps and self.health.verdict == ("unready" if self.awake else "ready"):
+        if self.revision.at_zero == "asleep" and self.health.verdict == ("unready" if self.awake else "ready"):
             await ask(self.place.http, WAKE if self.awake else SLEEP, 2.0, "POST")
 
     async def _look(self) -> None:
@@ -218,7 +213,7 @@ class Group(Generic[P]):
         self.settle = SETTLE
         self.leaving = False
         self.running: dict[int, Running] = {}
-        self._package: P | None = None
+        self.package: P | None = None
         self._stale = self._revised = False
         self._launch = start
         self._state: State = {}
@@ -241,10 +236,10 @@ class Group(Generic[P]):
 
     def revised(self) -> P | None:
         """The package with these adapters, once, when it is there."""
-        if not self._revised or self._stale or self._unpacking is not None or self._package is None:
+        if not self._revised or self._stale or self._unpacking is not None or self.package is None:
             return None
         self._revised = False
-        return self._package
+        return self.package
 
     def status(self) -> RevisionStatus:
         """What is known of it."""
@@ -252,16 +247,6 @@ class Group(Generic[P]):
         ready = any(each.phase == "ready" for each in replicas)
         failed = self._error or ("" if ready else failure(self._state))
         return RevisionStatus(replicas=replicas, failed=failed, replaced=self._replaced, trouble=self._trouble)
-
-    @property
-    def at_zero(self) -> AtZero:
-        """What stays of a replica that is not wanted any more."""
-        return self.revision.language.at_zero if self.revision.language else "absent"
-
-    @property
-    def package(self) -> P | None:
-        """What it starts from, once it is there."""
-        return self._package
 
     def release(self, replicas: Collection[str]) -> None:
         """The gateway sends these nothing more."""
@@ -276,16 +261,16 @@ class Group(Generic[P]):
 
     def unpack(self, fetch: Callable[[Revision], P]) -> None:
         """Fetch the package in the background; again after a while if that fails."""
-        if (self._package is None or self._stale) and self.want and self._unpacking is None:
+        if (self.package is None or self._stale) and self.want and self._unpacking is None:
             self._stale = False
             self._unpacking = asyncio.create_task(self._unpack(fetch))
 
     async def _unpack(self, fetch: Callable[[Revision], P]) -> None:
         try:
-            self._package, self._error = await asyncio.to_thread(fetch, self.revision), ""
+            self.package, self._error = await asyncio.to_thread(fetch, self.revision), ""
         except (ArgosyError, OSError) as error:
             what = "is refused" if isinstance(error, BadSignature) else "cannot be prepared"
-            self._package, self._error = None, f"its package {what}: {error}"
+            self.package, self._error = None, f"its package {what}: {error}"
             self._changed()
             await asyncio.sleep(RETRY_UNPACK)
         finally:
@@ -294,7 +279,7 @@ class Group(Generic[P]):
 
     async def step(self, threads: int) -> bool:
         """One round of supervision; new replicas get `threads`. Whether anything changed."""
-        package = self._package
+        package = self.package
         observed = Observation(
             now=time.monotonic(),
             want=self.want,
@@ -302,7 +287,7 @@ class Group(Generic[P]):
             processes=tuple(one.state() for one in self.running.values()),
             drain_timeout=self.revision.runtime.drain_timeout,
             settle=self.settle,
-            sleeps=self.at_zero == "asleep" and not self.leaving,
+            sleeps=self.revision.at_zero == "asleep" and not self.leaving,
         )
         before = self._state
         actions, self._state = supervise(observed, before)

@@ -138,15 +138,13 @@ class LocalTarget(Supervised[Unpacked]):
 
     def _ended(self, group: Group[Unpacked]) -> None:
         """Read the weights of a revision ahead that may come back soon."""
-        if group.at_zero == "prefetched" and not group.leaving and group.package is not None:
+        if group.revision.at_zero == "prefetched" and not group.leaving and group.package is not None:
             weights = self._idle[group.revision.id] = group.package.folder / "weights"
-            self._reading = asyncio.create_task(self._prefetch(group.revision.id, weights))
+            self._reading = asyncio.create_task(self._look_at(group.revision.id, weights, ahead=True))
 
-    async def _prefetch(self, revision: str, weights: Path) -> None:
-        await asyncio.to_thread(prefetch, weights)
-        await self._look_at(revision, weights)
-
-    async def _look_at(self, revision: str, weights: Path) -> None:
+    async def _look_at(self, revision: str, weights: Path, *, ahead: bool = False) -> None:
+        if ahead:
+            await asyncio.to_thread(prefetch, weights)
         there = await asyncio.to_thread(resident, weights) >= WARM
         (self._cached.add if there else self._cached.discard)(revision)
 

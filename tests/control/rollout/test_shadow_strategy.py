@@ -3,11 +3,11 @@
 import msgspec
 import pytest
 
-from argosy.control.rollout.strategy import GuardVerdict
+from argosy.spec.guard import Advice
 from argosy.spec.rollout import Rollout
 from tests.control.rollout.test_strategy import CANARY, order, serving, shadowed
 
-WAIT, WELL = GuardVerdict(reason="3 of 100 answers compared"), GuardVerdict(verdict="advance", reason="99.9% agree")
+WAIT, WELL = Advice(reason="3 of 100 answers compared"), Advice(verdict="advance", reason="99.9% agree")
 STRATEGIES = (Rollout(), CANARY, Rollout(strategy="blue-green"), Rollout(strategy="recreate"))
 
 
@@ -31,7 +31,7 @@ def test_a_shadow_comes_before_every_strategy_and_no_caller_sees_it(policy: Roll
 def test_a_shadow_that_answers_otherwise_or_does_harm_is_rolled_back(which: str):
     world, b = serving(shadowed(CANARY), guarded=True)
     world.run(b, 5)
-    setattr(world, which, GuardVerdict(verdict="rollback", reason="it is bad"))
+    setattr(world, which, Advice(verdict="rollback", reason="it is bad"))
     world.step(b)
     assert world.state.rollout
     assert (world.state.rollout.phase, world.state.rollout.reason) == ("rolled-back", "it is bad")
@@ -59,7 +59,7 @@ def test_orders_in_the_shadow():
     world, b = serving(shadowed(CANARY))
     world.run(b, 4)
     assert order(world, "promote")
-    world.comparison = GuardVerdict(verdict="rollback")
+    world.comparison = Advice(verdict="rollback")
     world.step(b)
     assert (world.weights, world.shadow) == ((("b", 100),), "")
 

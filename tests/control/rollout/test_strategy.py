@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from argosy.control.decide import Remove, Route, Scale, decide
 from argosy.control.rollout.progress import command
-from argosy.control.rollout.strategy import GuardVerdict, Observation, Wanted
+from argosy.control.rollout.strategy import Observation, Wanted
 from argosy.spec.address import Address
 from argosy.spec.errors import Conflict
+from argosy.spec.guard import Advice
 from argosy.spec.revision import Replica, RevisionStatus
 from argosy.spec.rollout import Rollout, Shadow, Step
 from argosy.store.endpoints import WENT_BACK, Serving
@@ -33,8 +34,8 @@ class World:
         self.weights: tuple[tuple[str, int], ...] = ()
         self.now = 1000.0
         self.exposed: dict[int, int] = {}
-        self.guard = GuardVerdict()
-        self.comparison = GuardVerdict()
+        self.guard = Advice()
+        self.comparison = Advice()
         self.shadow = ""
         self.replaced: dict[str, int] = {}
         self.cached: tuple[float, float] | None = None
@@ -152,15 +153,15 @@ def test_a_guard_that_is_not_sure_holds_and_one_that_alarms_goes_back_without_a_
     world, b = serving(guarded=True)
     world.run(b, 30)
     assert world.weights == (("a", 95), ("b", 5))
-    world.guard = GuardVerdict(verdict="pause", reason="the metric stopped arriving")
+    world.guard = Advice(verdict="pause", reason="the metric stopped arriving")
     world.run(b, 3)
     assert world.state.rollout
     assert world.state.rollout.reason == "the metric stopped arriving"
-    world.guard = GuardVerdict(verdict="rollback", reason="errors got worse")
+    world.guard = Advice(verdict="rollback", reason="errors got worse")
     world.step(b)
     assert world.weights == (("a", 100),)
     assert world.ready["a"] == 2
-    world.guard = GuardVerdict()
+    world.guard = Advice()
     world.run(b, 10)
     assert (world.ready, world.state.rollout.phase) == ({"a": 2}, "rolled-back")
     again = msgspec.structs.replace(b, generation=3)
@@ -173,7 +174,7 @@ def test_an_alarm_while_the_old_one_is_warm_switches_back_at_once():
     world.run(b, 5)
     assert world.weights == (("b", 100),)
     assert world.ready == {"a": 2, "b": 2}
-    world.guard = GuardVerdict(verdict="rollback", reason="error rate")
+    world.guard = Advice(verdict="rollback", reason="error rate")
     world.step(b)
     assert world.weights == (("a", 100),)
 
@@ -242,7 +243,7 @@ def test_rolling_with_a_guard_stays_at_half_until_it_is_sure():
     world, b = serving(Rollout(), guarded=True)
     world.run(b, 10)
     assert world.weights == (("a", 50), ("b", 50))
-    world.guard = GuardVerdict(verdict="advance", reason="proven")
+    world.guard = Advice(verdict="advance", reason="proven")
     world.run(b, 3)
     assert world.weights == (("b", 100),)
 
@@ -317,7 +318,7 @@ declarations = st.builds(
     guarded=st.booleans(),
     elastic=st.booleans(),
 )
-judgements = st.sampled_from(["hold", "advance", "pause", "rollback"]).map(lambda v: GuardVerdict(verdict=v))  # pyright: ignore
+judgements = st.sampled_from(["hold", "advance", "pause", "rollback"]).map(lambda v: Advice(verdict=v))  # pyright: ignore
 orders = st.sampled_from(["", "", "pause", "resume", "promote", "abort"])
 events = st.tuples(judgements, judgements, orders, st.booleans(), st.floats(-5, 20))
 
@@ -335,7 +336,7 @@ def test_the_invariants_hold_through_every_history(history):
             if what and world.state.rollout:
                 order(world, what)
     last = msgspec.structs.replace(history[-1][0], generation=99, policy=Rollout(), guarded=False)
-    world.guard = GuardVerdict()
+    world.guard = Advice()
     if world.state.rollout and world.state.rollout.live:
         order(world, "resume")
     world.run(last, 30)

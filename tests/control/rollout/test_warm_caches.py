@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from argosy.control.rollout.strategy import GuardVerdict
 from argosy.spec.errors import InvalidArgument
+from argosy.spec.guard import Advice
 from argosy.spec.rollout import Rollout, Step, WarmCaches
 from tests.control.rollout.test_strategy import serving
 
@@ -22,7 +22,7 @@ WAITING = [
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0.1, 5)), min_size=1, max_size=40))
 def test_cold_caches_hold_a_rollout_and_for_a_bounded_time(policy, guarded, looks):
     world, b = serving(policy, guarded)
-    world.guard = GuardVerdict(verdict="advance")
+    world.guard = Advice(verdict="advance")
     world.cached = (0.0, 1.0)
     world.run(b, 4)
     steps = len(policy.path) or 1

@@ -100,6 +100,8 @@ class Analysis:
             )
             for revision, processes in zip(revisions, inside, strict=True)
         ]
+        mine, theirs = (streams.get(each, NOTHING) for each in revisions)
+        prompts = ((mine.input, mine.cached), (theirs.input, theirs.cached))
         came, troubles = self.metrics.take(name, progress.number)
         reading = Reading(
             now=self.now,
@@ -109,7 +111,7 @@ class Analysis:
             troubles=troubles,
             joined=joined,
             spent=progress.spent,
-            prompts=_prompts(streams, revisions),
+            prompts=prompts if progress.candidate in streams else None,
         )
         old = Evidence() if progress.phase == "starting" else self.rows[name].evidence
         return await asyncio.to_thread(learn, reading, old, declared.endpoint.guard, declared.endpoint.rollout.shadow)
@@ -144,16 +146,6 @@ def _with(answered: AnswerCounts | None, counts: Counts) -> Counts:
     times = {FIRST_TOKEN: answered.firsts, TOKEN: answered.eaches, SPEED: answered.speeds, LONGER: answered.lengths}
     times[REFUSALS] = answered.refusals
     return msgspec.structs.replace(counts, times=times, outputs={FINISH: answered.finishes})
-
-
-def _prompts(
-    streams: Mapping[str, AnswerCounts], revisions: tuple[str, str]
-) -> tuple[tuple[int, int], tuple[int, int]] | None:
-    """Tokens of prompts, and those in caches, of a language model's revisions."""
-    if revisions[0] not in streams:
-        return None
-    mine, theirs = (streams.get(each, NOTHING) for each in revisions)
-    return (mine.input, mine.cached), (theirs.input, theirs.cached)
 
 
 async def _answers(replicas: Sequence[Replica]) -> list[RecordedAnswer]:

@@ -115,6 +115,7 @@ def learn(reading: Reading, old: Evidence, declared: Guard | None, shadow: Shado
         troubles=reading.troubles,
     )
     copies = observed.candidate.requests if reading.joined is not None or old.copying else 0
+    (mine, theirs), gap = old.prompts or (Prompts(), Prompts()), observed.seconds
     fresh = msgspec.structs.replace(
         old,
         looked=reading.now,
@@ -122,7 +123,7 @@ def learn(reading: Reading, old: Evidence, declared: Guard | None, shadow: Shado
         stable=carried(reading.stable, old.stable),
         copied=old.copied + copies,
         copying=reading.joined is not None,
-        prompts=_prompts(reading, old, observed.seconds),
+        prompts=reading.prompts and (mine.after(reading.prompts[0], gap), theirs.after(reading.prompts[1], gap)),
     )
     if reading.joined is not None and shadow is not None:
         fresh = _compare(reading, observed.seconds, fresh, declared, shadow)
@@ -140,13 +141,6 @@ def learn(reading: Reading, old: Evidence, declared: Guard | None, shadow: Shado
         log_e=decision.log_e,
         limit=decision.limit,
     )
-
-
-def _prompts(reading: Reading, old: Evidence, seconds: float) -> tuple[Prompts, Prompts] | None:
-    if reading.prompts is None:
-        return None
-    mine, theirs = old.prompts or (Prompts(), Prompts())
-    return mine.after(reading.prompts[0], seconds), theirs.after(reading.prompts[1], seconds)
 
 
 def _compare(reading: Reading, seconds: float, old: Evidence, declared: Guard | None, shadow: Shadow) -> Evidence:

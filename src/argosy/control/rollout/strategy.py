@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 
 from argosy.control.rollout.progress import count, enter
+from argosy.spec.guard import Advice
 from argosy.spec.revision import RevisionStatus
 from argosy.spec.rollout import Rollout
 from argosy.store.endpoints import WENT_BACK, Progress, Serving
@@ -31,13 +32,6 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     guarded: bool = False
 
 
-class GuardVerdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What the guard says of the candidate, or the comparison of answers of its shadow."""
-
-    verdict: Literal["hold", "advance", "pause", "rollback"] = "hold"
-    reason: str = ""
-
-
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """`wanted` None: the endpoint was deleted. `routed`: the revisions in the snapshot the gateway confirmed. `exposed`
     counts the candidate's requests since the rollout began; `now` is in seconds since 1970. `cached`: of a language
@@ -47,8 +41,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     running: Mapping[str, RevisionStatus] = {}
     routed: frozenset[str] = frozenset()
     now: float = 0.0
-    guard: GuardVerdict = GuardVerdict()
-    comparison: GuardVerdict = GuardVerdict()
+    guard: Advice = Advice()
+    comparison: Advice = Advice()
     exposed: int = 0
     cached: tuple[float, float] | None = None
 

@@ -16,7 +16,7 @@ from argosy.gateway.traffic import Traffic
 from argosy.serving.counts import Work
 from argosy.spec.errors import ArgosyError
 from argosy.spec.language import AtZero
-from argosy.spec.revision import Replica, RevisionStatus
+from argosy.spec.revision import RevisionStatus
 from argosy.spec.scaling import Scaling
 from argosy.spec.status import ColdStart
 from argosy.store.endpoints import Declared
@@ -198,7 +198,7 @@ class Scaler:
         load.add_work(gap, {run: each.work for run, each in found.items() if each is not None})
         waiting = load.waiting if now - load.reported <= FRESH else 0
         queue = sum(each.queued for each in load.work.values()) + waiting
-        ready = min(sum(each.phase == "ready" for each in _replicas(declared, status)), load.wanted)
+        ready = min(sum(each.phase == "ready" for each in _status(declared, status).replicas), load.wanted)
         return Observation(
             now=now,
             arrivals=max(load.arrivals(mine), waiting if not ready else 0),
@@ -213,7 +213,7 @@ class Scaler:
 
 
 def _begun(declared: Declared, scaling: Scaling, status: Mapping[str, RevisionStatus]) -> EndpointLoad:
-    running = sum(each.phase in ("starting", "ready") for each in _replicas(declared, status))
+    running = sum(each.phase in ("starting", "ready") for each in _status(declared, status).replicas)
     least = scaling.min if declared.serving.active == declared.revision else max(scaling.min, 1)
     return EndpointLoad(min(max(running, least), scaling.max))
 
@@ -224,10 +224,6 @@ def loaded(declared: Declared) -> tuple[str, ...]:
     rollout = declared.serving.rollout
     both = (rollout.candidate, rollout.stable) if rollout and rollout.live and rollout.phase != "shadowing" else ()
     return tuple(dict.fromkeys((declared.serving.active or declared.revision, *both)))
-
-
-def _replicas(declared: Declared, status: Mapping[str, RevisionStatus]) -> tuple[Replica, ...]:
-    return _status(declared, status).replicas
 
 
 def _status(declared: Declared, status: Mapping[str, RevisionStatus]) -> RevisionStatus:
