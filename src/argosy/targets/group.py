@@ -160,6 +160,8 @@ class Running:
         """Have it sleep or serve, if it can."""
         if awake != self.awake:
             self.awake, self.released = awake, self.released and not awake
+            if awake:  # what is known of it may be older than that it was told to sleep
+                self.health = msgspec.structs.replace(self.health, verdict="unready", ready_since=None)
             self._turned.set()
 
     async def _turn(self) -> None:
