@@ -53,6 +53,7 @@ def test_lightgbm_with_categories(pushed, compiled):
     answers(made, compiled)
 
 
+@pytest.mark.slow
 def test_xgboost_with_categories(pushed, compiled):
     import xgboost as xgb
 
@@ -73,6 +74,7 @@ def test_an_xgboost_classifier_gives_labels(pushed, compiled):
     answers(made, compiled)
 
 
+@pytest.mark.slow
 def test_histograms_with_categories_of_scikit_learn(pushed, compiled, tmp_path):
     from sklearn.ensemble import HistGradientBoostingRegressor
 
@@ -85,6 +87,7 @@ def test_histograms_with_categories_of_scikit_learn(pushed, compiled, tmp_path):
     answers(made, compiled)
 
 
+@pytest.mark.slow
 def test_histograms_with_numbers_as_categories_are_served_by_onnxruntime(pushed, tmp_path):
     from sklearn.ensemble import HistGradientBoostingRegressor
 
@@ -98,6 +101,7 @@ def test_histograms_with_numbers_as_categories_are_served_by_onnxruntime(pushed,
         generate(package, "m", "m:1")
 
 
+@pytest.mark.slow
 def test_boosters_are_exported_as_onnx(pushed):
     import xgboost as xgb
 
@@ -105,6 +109,7 @@ def test_boosters_are_exported_as_onnx(pushed):
     assert list(formats.onnx(pushed("model.json", model.save_model), "cancer:1")) == ["model.onnx"]
 
 
+@pytest.mark.slow
 def test_labels_that_are_texts_are_numbers_in_c(pushed, compiled):
     from sklearn.tree import DecisionTreeClassifier
 
@@ -126,6 +131,7 @@ def test_a_step_that_has_no_c_is_named(pushed):
         generate(package, "iris", "iris:1")
 
 
+@pytest.mark.slow
 def test_linear_trees_are_refused(pushed):
     import lightgbm as lgb
 
@@ -136,6 +142,7 @@ def test_linear_trees_are_refused(pushed):
         generate(package, "m", "m:1")
 
 
+@pytest.mark.slow
 def test_a_model_without_trees_is_refused(pushed):
     from sklearn.svm import SVC
 

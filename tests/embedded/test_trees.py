@@ -14,7 +14,7 @@ from argosy.spec.errors import Unsupported
 from tests import programs
 from tests.embedded.kinds import KINDS, ROWS, code_of, data
 
-QUICK = ("forest", "histograms, categories", "lightgbm, categories", "xgboost, categories", "xgboost, two classes")
+QUICK = ("histograms, categories", "lightgbm, categories", "xgboost, two classes")
 
 
 def places(one, other):

@@ -24,7 +24,7 @@ def signature_of(form):
     return Signature(inputs=inputs, outputs=(label, scores) if form.scoring.labels else (scores,))
 
 
-@pytest.mark.parametrize("name", SAME)
+@pytest.mark.parametrize("name", [SAME[0], *(pytest.param(name, marks=pytest.mark.slow) for name in SAME[1:])])
 def test_onnx_answers_as_the_library_does(name):
     tried = KINDS[name](500)
     signature = signature_of(tried.form)
