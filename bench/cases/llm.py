@@ -148,12 +148,13 @@ def run(bench: Bench) -> None:
         more = [fronts.LLAMA_CPP_PYTHON] if bench.peers else []
         asked = {ENGINE: engine} | ready(bench, stack, "tokens", [*chosen, *more], engine.ports.http)
 
-        def tokens(name: str) -> None:
-            for streams in STREAMS:
-                rate = tokens_per_second(asked[name].ports.http, streams, bench.seconds)
-                results.add(NAME, f"tokens/s, {streams} streams", "1/s", name, rate)
+        def tokens(name: str, streams: int) -> None:
+            rate = tokens_per_second(asked[name].ports.http, streams, bench.seconds)
+            results.add(NAME, f"tokens/s, {streams} streams", "1/s", name, rate)
 
-        bench.interleave(f"{NAME}, tokens", [(name, lambda name=name: tokens(name)) for name in asked])
+        for streams in STREAMS:  # by turns at each, so that what is compared was measured side by side
+            turns = [(name, lambda name=name, streams=streams: tokens(name, streams)) for name in asked]
+            bench.interleave(f"{NAME}, {streams} streams", turns)
 
     with ExitStack() as stack:
         straight = free_ports().http
