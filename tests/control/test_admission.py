@@ -238,3 +238,31 @@ def test_prices_are_for_generators(facts: LanguageModel | None):
         guard = Guard(refusals=("No",)) if margin == "refusals" else Guard(**{margin: 1.5})
         with pytest.raises(InvalidArgument, match=rf"declares guard\.{margin}, and m:1 is no model that generates"):
             language(Endpoint(name="m", model="m:1", guard=guard), facts)
+
+
+BASE = Endpoint(name="gemma", model="gemma:1", language=Language(adapters=("poet:1",)))
+
+
+def verses(**fields: Any) -> Endpoint:
+    """One that shares the replicas of another."""
+    return Endpoint(**{"name": "verses", "model": "poet:1", "language": Language(share="gemma")} | fields)
+
+
+@pytest.mark.parametrize(
+    ("declared", "other", "said"),
+    [
+        (verses(), None, "shares the replicas of 'gemma', which has no adapter poet:1: declare it there first"),
+        (verses(model="poet:2"), BASE, "has no adapter poet:2"),
+        (verses(replicas=2), BASE, "declares replicas, which is that of 'gemma', whose replicas answer"),
+        (verses(language=Language(share="gemma", slots=2)), BASE, "declares language"),
+        (Endpoint(name="gemma", model="gemma:1"), verses(), "'verses' shares its replicas: leave poet:1 in"),
+    ],
+)
+def test_what_cannot_be_shared_is_refused(declared: Endpoint, other: Endpoint | None, said: str):
+    with pytest.raises(InvalidArgument, match=said):
+        check_possible(declared, [other] if other else [], Settings(), THERE)
+
+
+def test_replicas_are_shared_by_those_who_declare_it():
+    check_possible(verses(price=Price(input=1.0), public=True), [BASE], Settings(), THERE)
+    check_possible(BASE, [verses()], Settings(), THERE)

@@ -247,6 +247,26 @@ async def test_revisions_that_number_an_adapter_differently(gateway, engine):
     assert asked == {"poet": {("r1", 0), ("r2", 1)}, "old": {("r1", 1)}}
 
 
+async def test_an_endpoint_answers_by_an_adapter_of_the_replicas_of_another(gateway, engine):
+    base = msgspec.structs.replace(version(engine), adapters={"poet": "poet-1", "clerk": 1})
+    poet, clerk = msgspec.structs.replace(base, version="7"), base
+    verses = EndpointRoute(endpoint="verses", adapter="poet", revisions=(poet,))
+    notes = EndpointRoute(endpoint="notes", adapter="clerk", revisions=(clerk,), auth=False)
+    keys = [api_key(scopes=("verses",))]
+    await gateway.start([model(engine, revisions=(base,)), verses, notes], keys)
+    async with await http(gateway, headers=AUTH) as client:
+        assert (await client.post(CHAT, json=chat("verses"))).json()["model"] == "poet-1"
+        assert (await client.post(CHAT, json=chat("gemma+poet"))).status_code == 403
+        assert (await client.post(CHAT, json=chat("verses+clerk"))).status_code == 404
+        unnamed = await client.post("/endpoints/verses/v1/chat/completions", json={"messages": MESSAGES})
+        assert unnamed.json()["model"] == "poet-1"
+        assert (await client.post(CHAT, json=chat("notes"))).status_code == 200
+        assert engine.told()["seen"][-1]["body"]["lora"] == [{"id": 1, "scale": 1}]
+        assert (await client.get("/v1/models")).json()["models"] == ["notes", "verses"]
+    first = (await lines(gateway, 1))[0]
+    assert (first["endpoint"], first["version"]) == ("verses", "7")
+
+
 async def test_a_path_names_the_endpoint_whatever_the_body_says(gateway, client, engine):
     for path in ("/endpoints/gemma/v1/chat/completions", "/endpoints/gemma/v1/chat/completions?a=1"):
         answer = await client.post(path, json=chat("gpt-4"))

@@ -142,6 +142,35 @@ def test_a_shadow_compares_greedy_answers(faked: str, start: Callable[..., Up], 
 
 
 @pytest.mark.slow
+def test_an_endpoint_shares_the_replicas_of_another(faked: str, home: Home, store: Store, start: Callable[..., Up]):
+    """It is asked by its own name, answers by its adapter, and wakes those replicas."""
+    push_language(store, home.root / "poet", "poet", kind="adapter", base="m")
+    platform = start().ready()
+    shared = {"model": "poet:1", "public": True, "language": {"share": "m"}}
+    refused = platform.ask("PUT", "/v1/endpoints/verses", json=shared)
+    assert (refused.status_code, "has no adapter poet:1" in refused.text) == (400, True)
+    language, replicas = {"context": 512, "adapters": ["poet:1"]}, {"min": 0, "max": 1, "idle": 1}
+    spec = {"model": faked, **SPEC, "language": language, "replicas": replicas}
+    url = platform.call("PUT", "/v1/endpoints/m", spec, wait=60)["url"]
+    told = platform.call("PUT", "/v1/endpoints/verses", shared, wait=60)["endpoint"]
+    assert (told["state"], told["serving"]) == ("ready", "poet:1"), told
+    until(lambda: not platform.pids())
+
+    def ask(path: str = "", **body: Any) -> tuple[int, str]:
+        answer = httpx.post(f"{url.removesuffix('/v1')}{path}/v1/chat/completions", json=CHAT | body, timeout=60)
+        return answer.status_code, answer.json().get("model", "")
+
+    assert ask(model="verses") == (200, "poet:1")
+    assert ask("/endpoints/verses", model="gpt-4") == (200, "poet:1")
+    assert ask(model="verses+poet")[0] == 404
+    assert ask() == (200, "m")
+    assert len(platform.pids()) == 1
+    without = platform.ask("PUT", "/v1/endpoints/m", json={**spec, "language": {"context": 512}})
+    assert (without.status_code, "'verses' shares its replicas" in without.text) == (400, True)
+    assert platform.stop() == 0
+
+
+@pytest.mark.slow
 def test_an_endpoint_sleeps_and_its_processes_stay(faked: str, start: Callable[..., Up]):
     platform = start().ready()
     spec = SPEC | {"language": {"context": 512, "at_zero": "asleep"}, "price": {"input": 1.0}}

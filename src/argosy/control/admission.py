@@ -48,8 +48,34 @@ def check_allowed(endpoint: Endpoint, settings: Settings, environ: Mapping[str, 
 def check_possible(endpoint: Endpoint, others: Iterable[Endpoint], settings: Settings, there: Capacity) -> None:
     """Raises InvalidArgument, which names what would have no effect here, is forbidden by the settings, or is more than
     `there` is for replicas, of which `others` have declared a part."""
+    others = tuple(others)
     check_honoured(endpoint, settings, there)
+    check_shared(endpoint, {each.name: each for each in others if each.name != endpoint.name})
     check_fits(endpoint, others, there)
+
+
+OWN = ("name", "model", "target", "price", "keys", "limits", "timeout", "retries", "public", "slos")
+"""What an endpoint that shares the replicas of another has of its own."""
+
+
+def check_shared(endpoint: Endpoint, others: Mapping[str, Endpoint]) -> None:
+    """Raises InvalidArgument where shared replicas lack an adapter, or what follows from them is declared."""
+    name, adapters = f"endpoint '{endpoint.name}'", endpoint.language.adapters if endpoint.language else ()
+    for each in others.values():
+        if each.shares == endpoint.name and each.model not in adapters:
+            raise InvalidArgument(f"{name}: '{each.name}' shares its replicas: leave {each.model} in language.adapters")
+    if not endpoint.shares:
+        return
+    of = others.get(endpoint.shares)
+    if of is None or of.language is None or endpoint.model not in of.language.adapters:
+        raise InvalidArgument(
+            f"{name} shares the replicas of '{endpoint.shares[:80]}', which has no adapter {endpoint.model}: "
+            "declare it there first, in language.adapters"
+        )
+    plain = Endpoint(name=endpoint.name, model=endpoint.model, language=Language(share=endpoint.shares))
+    for field in endpoint.__struct_fields__:
+        if field not in OWN and getattr(endpoint, field) != getattr(plain, field):
+            raise InvalidArgument(f"{name} declares {field}, which is that of '{of.name}', whose replicas answer")
 
 
 def check_honoured(endpoint: Endpoint, settings: Settings, there: Capacity) -> None:
@@ -144,6 +170,8 @@ def check_language(endpoint: Endpoint, version: Version, store: Store, settings:
     """Raises InvalidArgument, Unsupported or MissingExtra for what does not go with a language model, or is one where
     the model is none: settings that its engine lacks, a place where none can run, too little memory."""
     about, name = version.manifest.language, f"endpoint '{endpoint.name}'"
+    if endpoint.shares and about is not None and about.kind == "adapter":
+        return
     if about is None or about.kind != "generator":
         wanted = (("language", endpoint.language), ("price", endpoint.price))
         wanted = (*wanted, ("rollout.warm_caches", endpoint.rollout.warm_caches))

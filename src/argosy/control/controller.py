@@ -17,7 +17,7 @@ from argosy.control.rollout.analysis import Analysis
 from argosy.control.rollout.metrics import asked
 from argosy.control.rollout.strategy import Observation, Wanted
 from argosy.control.rollout.table import Rollouts
-from argosy.control.routing import api_keys, endpoint_route, upstreams
+from argosy.control.routing import api_keys, endpoint_route, shared_route, upstreams
 from argosy.control.scaling.activation import Activation
 from argosy.control.scaling.scaler import Scaler
 from argosy.control.state import State
@@ -148,6 +148,11 @@ class Controller:
         for name in sorted(of):
             route = await self._endpoint(name, declared.get(name), of[name], removals)
             routes += [route] if route else []
+        by_name = {each.endpoint: each for each in routes}
+        for each in self._declared:
+            if base := each.endpoint.shares:
+                version = self._revisions[each.revision].version
+                routes.append(shared_route(each.endpoint, version, by_name.get(base)))
         if self.activation is not None:
             routes = self.activation.admit(routes, self._declared)
         before, self._routes = self._routes, {each.endpoint: each for each in routes}
@@ -195,7 +200,7 @@ class Controller:
             exposed=evidence.exposed,
             cached=evidence.prompts and (evidence.prompts[0].cached, evidence.prompts[1].cached),
         )
-        if declared is None:
+        if declared is None or declared.endpoint.shares:
             removals += [each.revision for each in decide(observed, Serving())[0] if isinstance(each, Remove)]
             return None
         actions, serving = decide(observed, declared.serving)
@@ -304,7 +309,7 @@ class Controller:
     def _status(self, declared: Declared, running: dict[str, RevisionStatus], error: str) -> EndpointStatus:
         name = declared.endpoint.name
         path = f"/v2/models/{name}/infer" if self._revisions[declared.revision].language is None else "/v1"
-        return status(
+        found = status(
             Facts(
                 declared=declared,
                 revisions=self._revisions,
@@ -321,6 +326,13 @@ class Controller:
                 slos=self.slos(name),
             )
         )
+        if not declared.endpoint.shares:
+            return found
+        there = next((each for each in self._declared if each.endpoint.name == declared.endpoint.shares), None)
+        of, route = self._status(there, running, error) if there else found, self._routes.get(name)
+        state = "ready" if route and (route.ready or route.waiting) else "starting"
+        by, about = f"by the replicas of {declared.endpoint.shares}", {"replicas": of.replicas, "ready": of.ready}
+        return msgspec.structs.replace(found, state=state, reason=by, serving=found.version, **about)
 
     async def _publish(self, view: View) -> None:
         async with self._passed:

@@ -20,10 +20,12 @@ def revision_of(endpoint: Endpoint, version: Version) -> Revision:
     target = endpoint.target or "local"
     what = (endpoint.name, version.ref, version.digest, _facts(endpoint.runtime), endpoint.resources)
     about = version.manifest.language
-    language = (endpoint.language or Language()) if about is not None and about.kind == "generator" else None
+    language = (endpoint.language or Language()) if about and (about.kind == "generator" or endpoint.shares) else None
     what = what if target == "local" else (*what, target)
-    if language is not None:
-        what = (*what, _lasting(language) if live(target, version.manifest.engine) else language)
+    if language is not None and language.adapters and live(target, version.manifest.engine):
+        what = (*what, msgspec.structs.replace(language, adapters=("any:1",)))  # it has to be started for them
+    elif language is not None:
+        what = (*what, language)
     return Revision(
         id=hashlib.sha256(msgspec.json.encode(what)).hexdigest()[:10],
         endpoint=endpoint.name,
@@ -42,11 +44,6 @@ def revision_of(endpoint: Endpoint, version: Version) -> Revision:
 def live(target: str, engine: str) -> bool:
     """Whether replicas there load and unload adapters as they run, so that these are no part of a revision's id."""
     return target == "local" and not ENGINES[engine].numbers
-
-
-def _lasting(language: Language) -> Language:
-    """What needs another engine: of adapters only whether there are any, since it has to be started for them."""
-    return msgspec.structs.replace(language, adapters=("any:1",)) if language.adapters else language
 
 
 LATER = ("env", "network", "subprocesses", "sandbox", "strict")

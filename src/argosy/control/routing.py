@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
+import msgspec
+
 from argosy.control.decide import Route
 from argosy.control.revision import live
 from argosy.engines.language.process import ENGINES
@@ -48,6 +50,21 @@ def endpoint_route(
     )
 
 
+def shared_route(endpoint: Endpoint, version: str, of: EndpointRoute | None) -> EndpointRoute:
+    """The route of an endpoint that shares the replicas of another, by an adapter."""
+    name = adapter_name(endpoint.model)
+    having = [each for each in of.public if name in each.adapters] if of else []
+    return EndpointRoute(
+        endpoint=endpoint.name,
+        adapter=name,
+        revisions=tuple(msgspec.structs.replace(each, version=version) for each in having),
+        timeout=endpoint.timeout,
+        retries=endpoint.retries,
+        limits=endpoint.limits,
+        auth=not endpoint.public,
+    )
+
+
 def adapters(revision: Revision, running: Iterable[Upstream]) -> dict[str, str | int]:
     """Those of a revision by name, with what its engine knows them by; where replicas load them as they run, those
     that all of them have."""
@@ -62,16 +79,9 @@ def upstreams(replicas: Iterable[Replica]) -> tuple[Upstream, ...]:
     """Replicas as upstreams, by id. Those that start or stop are left out."""
     found = sorted(replicas, key=lambda each: each.id)
     return tuple(
-        Upstream(
-            replica=each.id,
-            http=each.http,
-            grpc=each.grpc,
-            engine=each.engine,
-            state=each.phase,
-            adapters=each.adapters,
-        )
-        for each in found
-        if each.phase == "ready" or each.phase == "draining"
+        Upstream(replica=it.id, http=it.http, grpc=it.grpc, engine=it.engine, state=it.phase, adapters=it.adapters)
+        for it in found
+        if it.phase == "ready" or it.phase == "draining"
     )
 
 

@@ -12,7 +12,7 @@ from argosy.gateway.clusters import ENGINE, HTTP
 from argosy.gateway.listener import AFFINITY, LANGUAGE, NAMED_ADAPTER, NAMED_VERSION
 from argosy.gateway.model import EndpointRoute, RevisionRoute
 from argosy.gateway.replies import LANGUAGE_BYTES, openai_error
-from argosy.gateway.targets import Targets, evenly, fraction, read_whole, rows_path, switched_on
+from argosy.gateway.targets import Targets, evenly, read_whole, rows_path, switched_on
 from argosy.process.envoy import Resource, set_header
 
 PREFIX = "/v1/"
@@ -39,7 +39,7 @@ def endpoint_routes(endpoint: EndpointRoute, targets: Targets) -> list[Resource]
     matches: list[Resource] = [{"prefix": PREFIX}] if endpoint.language else [{"path": path} for path in ENCODE]
     routes = [_refuse(targets, endpoint, OURS, 404, NOTHING)] if endpoint.language else []
     routes += [*_versions(endpoint, targets, matches, protocol), *_adapters(targets, endpoint, endpoint.public)]
-    led = targets.lead(endpoint, endpoint.public, protocol)
+    led = targets.lead(endpoint, endpoint.public, protocol) if not endpoint.adapter else None
     for match in matches:
         for also, action in targets.mirrored(endpoint, led, protocol) if led else []:
             routes.append(_forward(targets, endpoint, {**match, **also}, action))
@@ -72,7 +72,7 @@ def _adapters(
 ) -> list[Resource]:
     """Requests that name an adapter, at this version: to revisions that have it; those whose engines know it by
     another word have a route of their own, with their share of the requests."""
-    names = sorted({each for one in revisions for each in one.adapters})
+    names = [endpoint.adapter] if endpoint.adapter else sorted({each for one in revisions for each in one.adapters})
     routes: list[Resource] = []
     for name in names:
         known: dict[str | int, list[RevisionRoute]] = {}
@@ -83,23 +83,22 @@ def _adapters(
         header = {"name": NAMED_ADAPTER, "string_match": {"exact": name}}
         for word, alike in known.items():
             led, weight = targets.lead(endpoint, alike, ENGINE), sum(each.weight for each in alike)
-            shadow = endpoint.mirror and endpoint.revision(endpoint.mirror.revision).adapters.get(name)
-            copied = led is not None and len(known) == 1 and shadow == word and not version
-            for also, action in targets.mirrored(endpoint, led, ENGINE) if copied and led else [({}, led)]:
-                match: Resource = {"prefix": PREFIX, "headers": [*version, header], **also}
-                if weight < rest:
-                    match["runtime_fraction"] = fraction(weight / rest)
-                if action is not None:
-                    route = _forward(targets, endpoint, match, action, test=bool(version))
-                    route["metadata"]["filter_metadata"][LUA]["adapter"] = word
-                    routes.append(route)
+            match: Resource = {"prefix": PREFIX, "headers": [] if endpoint.adapter else [*version, header]}
+            if weight < rest:
+                part = {"numerator": round(weight / rest * 1_000_000), "denominator": "MILLION"}
+                match["runtime_fraction"] = {"default_value": part}
             rest -= weight
+            if led is not None:
+                route = _forward(targets, endpoint, match, led, test=bool(version))
+                route["metadata"]["filter_metadata"][LUA]["adapter"] = word
+                routes.append(route)
     if not (names or endpoint.language or endpoint.encodes):
         return routes
     none: Resource = {"prefix": PREFIX, "headers": [*version, {"name": NAMED_ADAPTER, "present_match": True}]}
     have = f"it has {', '.join(names)}" if names else "it has none"
     said = f"model '{endpoint.endpoint}' has no adapter of this name that takes traffic: {have}"
-    return [*routes, _refuse(targets, endpoint, none, 404, said)]
+    refused = _refuse(targets, endpoint, none, 404, said)
+    return [refused, *routes] if endpoint.adapter else [*routes, refused]
 
 
 def unnamed_routes(endpoints: tuple[EndpointRoute, ...]) -> list[Resource]:
@@ -127,7 +126,7 @@ def endpoint_paths(endpoint: EndpointRoute) -> list[Resource]:
 def _models(endpoint: EndpointRoute) -> list[dict[str, Any]]:
     """OpenAI's fields of a model, and KServe's; and those of its adapters."""
     name, ready = endpoint.endpoint, endpoint.ready or endpoint.waiting is not None
-    adapters = sorted({each for revision in endpoint.public for each in revision.adapters})
+    adapters = [] if endpoint.adapter else sorted({each for revision in endpoint.public for each in revision.adapters})
     ids = [name, *(f"{name}+{each}" for each in adapters)]
     return [
         {"id": each, "object": "model", "created": 0, "owned_by": "argosy", "name": each, "ready": ready}

@@ -264,10 +264,11 @@ class EndpointRoute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     `testers`: `x-argosy-revision: ID` picks a revision, for keys with a scope that ends with ':test', also where no key
     is needed otherwise. Without it the header does nothing. Answers of a language model that begin with one of
-    `refusals` are counted.
+    `refusals` are counted. `adapter` answers every request, perhaps by replicas of another endpoint.
     """
 
     endpoint: str
+    adapter: str = ""
     revisions: tuple[RevisionRoute, ...] = ()
     timeout: float = 60.0
     retries: int = 1
@@ -296,10 +297,6 @@ class EndpointRoute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         """The revisions that answer callers: all but one that gets copies only."""
         shadow = self.mirror.revision if self.mirror else ""
         return tuple(each for each in self.revisions if each.revision != shadow or each.weight)
-
-    def revision(self, name: str) -> RevisionRoute:
-        """The one of this id."""
-        return next(each for each in self.revisions if each.revision == name)
 
     @property
     def language(self) -> bool:

@@ -102,7 +102,8 @@ def _part(config: GatewayConfig, endpoint: EndpointRoute) -> EndpointClusters:
         cds[name] = clusters.named(resource, name, xds_path(config, clusters.eds_file(name)))
         eds[name] = clusters.hosts(name, upstreams, protocol)
         targets.clusters[endpoint.endpoint, revision, protocol] = name
-    addresses = tuple(str(each) for up in everyone for each in (up.http, up.grpc) if each is not None)
+    own = everyone if not endpoint.adapter else ()
+    addresses = tuple(str(each) for up in own for each in (up.http, up.grpc) if each is not None)
     return EndpointClusters(cds, eds, addresses, branches(endpoint, targets))
 
 

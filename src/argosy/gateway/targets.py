@@ -108,7 +108,8 @@ class Targets(msgspec.Struct, frozen=True):
         copied = {**led, "request_mirror_policies": [{"cluster": name, **policy} for name in names]}
         if mirror.percent == 100:
             return [({}, copied)]
-        return [({"runtime_fraction": fraction(mirror.percent / 100)}, copied), ({}, led)]
+        share = {"default_value": {"numerator": round(mirror.percent * 10_000), "denominator": "MILLION"}}
+        return [({"runtime_fraction": share}, copied), ({}, led)]
 
     def _activator(self, endpoint: EndpointRoute, protocol: str) -> str | None:
         return self.clusters.get((endpoint.endpoint, WAITING, HTTP if protocol == ENGINE else protocol))
@@ -145,11 +146,6 @@ class Targets(msgspec.Struct, frozen=True):
         if stream:
             return seconds(max(self.config.idle_seconds, longest))
         return seconds(max(endpoint.timeout + longest + 1, self.config.body_seconds))
-
-
-def fraction(share: float) -> Resource:
-    """For a match: this share of the requests."""
-    return {"default_value": {"numerator": round(share * 1_000_000), "denominator": "MILLION"}}
 
 
 def evenly(revisions: Iterable[RevisionRoute]) -> list[RevisionRoute]:

@@ -214,8 +214,7 @@ class LanguageReplica:
 
     def _load(self, server: EngineServer, ref: str, folder: str) -> None:
         package = open_package(Path(folder))
-        # Its sandbox lets the engine read this one.
-        into = Path(self._config.engine.path).parent / "adapters" / quote(ref)
+        into = Path(self._config.engine.path).parent / "adapters" / quote(ref)  # which its sandbox lets it read
         shutil.copytree(package.weights, into, dirs_exist_ok=True)
         server.ask.load_adapter(ref, into)
         try:

@@ -178,6 +178,11 @@ class Endpoint(Declaration, frozen=True, kw_only=True):
         if len({slo.name for slo in self.slos}) != len(self.slos):
             raise InvalidArgument(f"endpoint '{self.name}': two of slos have the same name")
 
+    @property
+    def shares(self) -> str:
+        """The endpoint whose replicas answer; empty: its own."""
+        return self.language.share if self.language is not None else ""
+
     def _check_keys(self) -> None:
         if twice := repeated(key.name or key.id for key in self.keys):
             raise InvalidArgument(f"endpoint '{self.name}': the key '{twice[:80]}' is declared twice")

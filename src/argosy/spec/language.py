@@ -81,7 +81,7 @@ class Language(Declaration, frozen=True, kw_only=True):
     first, a version as `gemma-draft:1`, or `ngram`; empty: none. `adapters` are versions of adapters that replicas load
     beside their base. `at_zero` says what stays of a replica while the endpoint has none: nothing (`absent`), its
     weights in the page cache of the machine (`prefetched`), or its processes, with the weights in main memory and not
-    on the GPU (`asleep`).
+    on the GPU (`asleep`). `share` names another endpoint, whose replicas answer by the adapter that is its model.
     """
 
     context: Annotated[int, Meta(ge=0)] = 0
@@ -92,6 +92,7 @@ class Language(Declaration, frozen=True, kw_only=True):
     batch_tokens: Count = 2048
     draft: str = ""
     adapters: tuple[str, ...] = ()
+    share: str = ""
     at_zero: AtZero = "absent"
 
     where: ClassVar[str] = "language."

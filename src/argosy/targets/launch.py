@@ -218,9 +218,8 @@ class Launcher(msgspec.Struct, frozen=True, kw_only=True):
     def adapt(self, place: Place, revision: Revision, package: Unpacked) -> None:
         """Tell a replica that runs which adapters it shall have. Raises OSError, InvalidArgument."""
         config = decode(place.config.read_bytes(), LanguageConfig, str(place.config))
-        refs = revision.language.adapters if revision.language else ()
-        changed = msgspec.structs.replace(config, adapters={each: str(package.beside[each]) for each in refs})
-        keep(place.config, msgspec.json.format(msgspec.json.encode(changed)))
+        adapters = {each: str(package.beside[each]) for each in (revision.language or config.language).adapters}
+        keep(place.config, msgspec.json.encode(msgspec.structs.replace(config, adapters=adapters)))
 
     def _config(
         self, place: Place, revision: Revision, package: Unpacked, threads: int

@@ -86,16 +86,19 @@ class Activation:
         self._scaler, self._wake, self._here = scaler, wake, here
         self.activator = Activator(home, self.demanded)
         self.activated: dict[str, ActivatedEndpoint] = {}
+        self._shares: dict[str, str] = {}
 
     def demanded(self, waiting: dict[str, int]) -> None:
         """So many requests wait."""
-        woken = [self._scaler.demand(name, count) for name, count in waiting.items()]
+        woken = [self._scaler.demand(self._shares.get(name, name), count) for name, count in waiting.items()]
         if any(woken):
             self._wake()
 
     def admit(self, routes: Iterable[EndpointRoute], declared: Iterable[Declared]) -> list[EndpointRoute]:
         """The routes, by way of the activator for those that may sleep; and write these for the activator."""
-        sleepers = {each.endpoint.name: each.endpoint for each in declared if may_sleep(each.endpoint)}
+        every = {each.endpoint.name: each.endpoint for each in declared}
+        self._shares = {name: each.shares for name, each in every.items() if each.shares in every}
+        sleepers = {name: each for name, each in every.items() if may_sleep(every[self._shares.get(name, name)])}
         here = Address(path=str(http_socket(self.activator.home.run)))
         self.activated = {}
         found: list[EndpointRoute] = []

@@ -106,6 +106,7 @@ class Scaler:
     def __init__(self, feed: Feed, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._feed, self._clock = feed, clock
         self._loads: dict[str, EndpointLoad] = {}
+        self._shares: dict[str, str] = {}
 
     def replicas(self, declared: Declared) -> int:
         """How many replicas the endpoint shall have, as last decided. A revision on its way is tried with one."""
@@ -153,6 +154,7 @@ class Scaler:
         due: list[tuple[Declared, Scaling]] = []
         for each in declared:
             scaling, name = each.endpoint.replicas, each.endpoint.name
+            self._shares[name] = each.endpoint.shares
             if isinstance(scaling, Scaling):
                 loads[name] = load = self._loads.get(name) or _begun(each, scaling, status)
                 load.wanted = min(load.wanted, scaling.max)
@@ -189,9 +191,9 @@ class Scaler:
         load.at = now
         revisions = loaded(declared)
         mine = {
-            revision: each
+            f"{endpoint}/{revision}": each
             for (endpoint, revision), each in traffic.items()
-            if endpoint == name and revision in (*revisions, WAITING)
+            if name in (endpoint, self._shares.get(endpoint)) and revision in (*revisions, WAITING)
         }
         replicas = [each for one in revisions for each in status.get(one, RevisionStatus()).replicas]
         found = await self._feed.processes([each for each in replicas if each.phase == "ready"])

@@ -281,12 +281,16 @@ end
 -- also that none takes part: else it goes on in a KV cache that was computed with one.
 local function adapt(route, found, edits, adapter)
   local word = route:get("adapter")
+  if type(word) == "string" and not found.model then
+    local model = '"model":' .. quoted(word)
+    edits[#edits + 1] = { found.close, found.close - 1, (found.empty and "" or ",") .. model }
+  end
   if type(word) ~= "number" then
     return word
   end
   local chosen = format(',"lora":[{"id":%d,"scale":%d}]', math.max(0, word), word < 0 and 0 or 1)
   edits[#edits + 1] = { found.close, found.close - 1, found.empty and sub(chosen, 2) or chosen }
-  return word >= 0 and adapter or nil
+  return word >= 0 and adapter ~= "" and adapter or nil
 end
 
 local function estimate(text, found, generates)
