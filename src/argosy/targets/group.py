@@ -196,8 +196,7 @@ class Running:
             self.process.unwatch()
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.gather(self._task, return_exceptions=True)  # which is cancelled itself where its caller is
 
 
 class Start(Protocol[P_contra]):
