@@ -59,7 +59,7 @@ def test_a_shadow_gets_copies_of_the_declared_share_and_no_weight():
     route = endpoint_route(endpoint, Route((("r", 100),), "s"), revisions, lambda _: ())
     assert [(each.revision, each.weight) for each in route.revisions] == [("r", 100), ("s", 0)]
     assert [each.revision for each in route.public] == ["r"]
-    assert route.mirror == Mirror(revision="s", percent=25.0)
+    assert route.mirror == Mirror(revision="s", percent=25.0, tokens=16)
     assert endpoint_route(endpoint, Route((("r", 100),)), revisions, lambda _: ()).mirror is None
 
 
