@@ -1,6 +1,7 @@
 """Models of trees of every kind, each with rows that try it and what its library answers for them."""
 
 import json
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -121,6 +122,22 @@ def of_xgboost(dataset, count, labelled=False, types=None, **parameters):
     return Tried(form, rows, found.argmax(axis=1), found)
 
 
+def of_estimator(library, kind, dataset, count, **more):
+    """The estimators that LightGBM and XGBoost have for scikit-learn."""
+    import importlib
+
+    x, y = data(dataset)
+    quiet = {"verbose": -1, "n_jobs": 1} if library == "lightgbm" else {"n_jobs": 1}
+    model = getattr(importlib.import_module(library), kind)(n_estimators=10, **quiet, **more).fit(x, y)
+    form = trees_of_sklearn.read(model)
+    rows = adversarial(form, x, count, infinite=library == "lightgbm")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if hasattr(model, "classes_"):
+            return Tried(form, rows, model.predict(rows), model.predict_proba(rows))
+        return Tried(form, rows, None, model.predict(rows))
+
+
 def ranks():
     x, y = data("digits")
     return x, y % 4
@@ -175,6 +192,12 @@ KINDS = {
     "xgboost, two targets": lambda n: of_xgboost(two(), n, objective="reg:squarederror"),
     "xgboost, dart": lambda n: of_xgboost("diabetes", n, objective="reg:squarederror", booster="dart", rate_drop=0.3),
     "xgboost, ranking": lambda n: of_xgboost(ranks(), n, objective="rank:ndcg"),
+    "lightgbm, LGBMClassifier": lambda n: of_estimator("lightgbm", "LGBMClassifier", "digits", n),
+    "lightgbm, LGBMClassifier, two classes": lambda n: of_estimator("lightgbm", "LGBMClassifier", "breast_cancer", n),
+    "lightgbm, LGBMRegressor": lambda n: of_estimator("lightgbm", "LGBMRegressor", "diabetes", n),
+    "xgboost, XGBClassifier": lambda n: of_estimator("xgboost", "XGBClassifier", "digits", n),
+    "xgboost, XGBClassifier, two classes": lambda n: of_estimator("xgboost", "XGBClassifier", "breast_cancer", n),
+    "xgboost, XGBRegressor": lambda n: of_estimator("xgboost", "XGBRegressor", "diabetes", n),
     "xgboost, categories": lambda n: of_xgboost(
         categorical(), n, objective="reg:squarederror", types=["q"] * 3 + ["c"] + ["q"] * 7 + ["c"]
     ),

@@ -14,7 +14,12 @@ from argosy.spec.errors import Unsupported
 from tests import programs
 from tests.embedded.kinds import KINDS, ROWS, code_of, data
 
-QUICK = ("histograms, categories", "lightgbm, categories", "xgboost, two classes")
+QUICK = (
+    "histograms, categories",
+    "lightgbm, categories",
+    "xgboost, two classes",
+    "lightgbm, LGBMClassifier, two classes",
+)
 
 
 def places(one, other):

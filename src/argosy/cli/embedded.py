@@ -14,17 +14,17 @@ from argosy.cli.output import emit
 if TYPE_CHECKING:
     from argosy.packaging.package import Package
 
-NAMED = "The name of the functions, in C.  [default: that of the model]"
-
 
 @contextmanager
-def _opened(ref: str) -> "Generator[tuple[Package, str, str]]":
-    """A version, a package folder or a model file: the package, its name and `name:version`."""
+def _opened(ref: str, name: str | None = None) -> "Generator[tuple[Package, str, str]]":
+    """A version, a package folder or a model file: the package, its name in C and `name:version`."""
     from argosy.client.local import locate
+    from argosy.embedded.code import as_identifier, identifier
 
     located = locate(ref)
     try:
-        yield located.open(), located.name, f"{located.name}:{located.version}"
+        known = identifier(name or as_identifier(located.name, "model"))
+        yield located.open(), known, f"{located.name}:{located.version}"
     finally:
         located.release()
 
@@ -41,7 +41,6 @@ def _write(output: Path, found: Mapping[str, bytes], as_json: bool) -> None:
 def _options(function: Callable[..., None]) -> Callable[..., None]:
     for option in (
         json_option,
-        click.option("--name", help=NAMED),
         click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The folder to write to."),
         click.argument("ref", shell_complete=sources),
     ):
@@ -49,8 +48,12 @@ def _options(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
+_name = click.option("--name", help="The name of the functions, in C.  [default: that of the model]")
+
+
 @click.command()
 @_options
+@_name
 def lib(ref: str, output: Path, name: str | None, as_json: bool) -> None:
     """Write a model as a shared library with a C ABI.
 
@@ -65,14 +68,14 @@ def lib(ref: str, output: Path, name: str | None, as_json: bool) -> None:
       PKG_CONFIG_PATH=digits/lib/pkgconfig pkg-config --cflags --libs digits
     """
     from argosy.embedded.binaries import library
-    from argosy.embedded.code import as_identifier, identifier
 
-    with _opened(ref) as (package, known, model):
-        _write(output, library(package, identifier(name or as_identifier(known, "model")), model), as_json)
+    with _opened(ref, name) as (package, known, model):
+        _write(output, library(package, known, model), as_json)
 
 
 @click.command()
 @_options
+@_name
 def wasm(ref: str, output: Path, name: str | None, as_json: bool) -> None:
     """Write a model as one WebAssembly module, for wasmtime, Node or a browser.
 
@@ -87,15 +90,15 @@ def wasm(ref: str, output: Path, name: str | None, as_json: bool) -> None:
     import msgspec
 
     from argosy.embedded.binaries import module
-    from argosy.embedded.code import as_identifier, identifier
 
-    with _opened(ref) as (package, known, model):
-        about, data = module(package, identifier(name or as_identifier(known, "model")), model)
+    with _opened(ref, name) as (package, known, model):
+        about, data = module(package, known, model)
         _write(output, {"model.wasm": data, "signature.json": msgspec.json.encode(about)}, as_json)
 
 
 @click.command()
 @_options
+@_name
 def web(ref: str, output: Path, name: str | None, as_json: bool) -> None:
     """Write a folder for a browser: the model as WebAssembly, a JavaScript module with types, a page.
 
@@ -108,17 +111,14 @@ def web(ref: str, output: Path, name: str | None, as_json: bool) -> None:
       argosy export web digits:1 -o digits
       python -m http.server --directory digits
     """
-    from argosy.embedded.code import as_identifier, identifier
     from argosy.embedded.web import web as folder
 
-    with _opened(ref) as (package, known, model):
-        _write(output, folder(package, identifier(name or as_identifier(known, "model")), model), as_json)
+    with _opened(ref, name) as (package, known, model):
+        _write(output, folder(package, known, model), as_json)
 
 
 @click.command()
-@click.argument("ref", shell_complete=sources)
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The folder to write to.")
-@json_option
+@_options
 def onnx(ref: str, output: Path, as_json: bool) -> None:
     """Write the ONNX file that a model serves from.
 
@@ -136,10 +136,8 @@ def onnx(ref: str, output: Path, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("ref", shell_complete=sources)
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The folder to write to.")
+@_options
 @click.option("--machine", type=click.Choice(["amd64", "arm"]), default="amd64", show_default=True, help="For which.")
-@json_option
 def ort(ref: str, output: Path, machine: str, as_json: bool) -> None:
     """Write a model in onnxruntime's own format, for one kind of machine.
 
@@ -158,9 +156,7 @@ def ort(ref: str, output: Path, machine: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("ref", shell_complete=sources)
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The folder to write to.")
-@json_option
+@_options
 def gguf(ref: str, output: Path, as_json: bool) -> None:
     """Write the GGUF files of a language model.
 

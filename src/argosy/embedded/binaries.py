@@ -16,6 +16,8 @@ from argosy.spec.errors import Unsupported
 
 SHARED = ("-O2", "-ffp-contract=off", "-fPIC", "-shared", "-DNET_BUFFER=static _Thread_local")
 WASM = ("-O2", "-ffp-contract=off", "--no-entry", "-sSTANDALONE_WASM", "-sALLOW_MEMORY_GROWTH=0")
+REPLAY = """WebAssembly.instantiate(require('fs').readFileSync('model.wasm'), {}).then(
+({ instance }) => process.exit(Math.min(instance.exports.selftest(), 100)))"""
 PAGE = 65536
 STACK = 64 * 1024
 MOST = 2**31 - PAGE
@@ -81,11 +83,11 @@ def module(package: Package, name: str, model: str) -> tuple[dict[str, object], 
     made = generate(package, name, model)
     require("emcc", "emscripten", "export wasm")
     code = made.code
-    held = "".join(f"static {port.kind} {_held(port.name)}[{port.size}];\n" for port in (*code.inputs, *code.outputs))
-    given = ", ".join(_held(port.name) for port in (*code.inputs, *code.outputs))
+    held = "".join(f"static {port.kind} held_{port.name}[{port.size}];\n" for port in (*code.inputs, *code.outputs))
+    given = ", ".join(f"held_{port.name}" for port in (*code.inputs, *code.outputs))
     glue = f'#include "{name}.h"\n\nint {name}_selftest(void);\n\n{held}\n'
     for function, ports in (("input", code.inputs), ("output", code.outputs)):
-        places = ", ".join(_held(port.name) for port in ports)
+        places = ", ".join(f"held_{port.name}" for port in ports)
         glue += f"void *{function}(int at)\n{{\n  void *const all[] = {{{places}}};\n  return all[at];\n}}\n\n"
     glue += f"int predict(void)\n{{\n  return {name}_predict({given});\n}}\n\n"
     glue += f"int selftest(void)\n{{\n  return {name}_selftest();\n}}\n"
@@ -99,21 +101,9 @@ def module(package: Package, name: str, model: str) -> tuple[dict[str, object], 
         sources = [f"{name}.c", f"{name}_test.c", "glue.c"]
         sizes = [f"-sINITIAL_MEMORY={memory}", f"-sTOTAL_STACK={STACK}"]
         run(["emcc", *WASM, *sizes, f"-Dmain={name}_main", exported, *sources, "-o", "model.wasm"], "emcc", folder)
-        _replay(folder, name)
+        if shutil.which("node"):
+            run(["node", "-e", REPLAY], f"the self-test of {name} as WebAssembly", folder)
         return describe(made), (folder / "model.wasm").read_bytes()
-
-
-REPLAY = """\
-WebAssembly.instantiate(require('fs').readFileSync('model.wasm'), {}).then(
-  ({ instance }) => process.exit(Math.min(instance.exports.selftest(), 100)));
-"""
-
-
-def _replay(folder: Path, name: str) -> None:
-    """Run the self-test of the module, where Node is here."""
-    if shutil.which("node"):
-        (folder / "replay.cjs").write_text(REPLAY)
-        run(["node", "replay.cjs"], f"the self-test of {name} as WebAssembly", folder)
 
 
 def _sources(folder: Path, made: Generated, more: dict[str, str]) -> Path:
@@ -128,10 +118,6 @@ def _rows(code: Code) -> str:
     inputs = [f"const {port.kind} *{port.name}" for port in code.inputs]
     outputs = [f"{port.kind} *{port.name}" for port in code.outputs]
     return f"int64_t {code.name}_predict_rows(int64_t rows, {', '.join((*inputs, *outputs))})"
-
-
-def _held(name: str) -> str:
-    return f"held_{name}"
 
 
 def _quoted(text: str) -> str:

@@ -1,10 +1,13 @@
 """The ensemble in a fitted estimator of scikit-learn."""
 
+import json
 from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
+from msgspec.structs import replace
 
+from argosy.engines.trees import lightgbm, xgboost
 from argosy.engines.trees.build import Tree, ensemble
 from argosy.engines.trees.form import Ensemble, Link, Scoring
 from argosy.spec.errors import Unsupported
@@ -25,6 +28,8 @@ def recognise(estimator: Any) -> bool:
 
 def read(estimator: Any) -> Ensemble:
     """The ensemble. Raises Unsupported for what has no rule."""
+    if found := _wrapped(estimator):
+        return found
     if not recognise(estimator):
         if steps := [type(step).__name__ for _, step in getattr(estimator, "steps", ())]:
             raise Unsupported(f"the step {steps[0]} of the pipeline ({', '.join(steps)}) cannot be written in C")
@@ -32,6 +37,21 @@ def read(estimator: Any) -> Ensemble:
     if hasattr(estimator, "_predictors"):
         return _histogram(estimator)
     return _boosted(estimator) if hasattr(estimator, "learning_rate") else _averaged(estimator)
+
+
+def _wrapped(estimator: Any) -> Ensemble | None:
+    """The booster in an estimator of LightGBM or XGBoost, with the labels of the estimator."""
+    module = cast("type[Any]", type(estimator)).__module__.partition(".")[0]
+    if module == "lightgbm":
+        form = lightgbm.read(estimator.booster_.model_to_string())
+    elif module == "xgboost":
+        model = json.loads(estimator.get_booster().save_raw("json"))
+        form = xgboost.read(model, labelled=hasattr(estimator, "classes_"))
+    else:
+        return None
+    labels = _labels(estimator)
+    scoring = replace(form.scoring, labels=labels, binary=len(labels) == 2, second="half")
+    return replace(form, scoring=scoring) if labels else form
 
 
 def texts(estimator: Any) -> dict[int, tuple[str, ...]]:
