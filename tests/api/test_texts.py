@@ -25,6 +25,7 @@ RESTRICTED = {
     "Metric.query": "the Prometheus of the settings",
     "Language.draft": "a reference of the registry",
     "Language.adapters": "references of the registry",
+    "Language.share": "the endpoints that there are",
     "Trial.sink": "the sinks of the settings",
 }
 """Every text that names something of the platform or its surroundings → what it is held against."""

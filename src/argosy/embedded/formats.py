@@ -1,20 +1,21 @@
 """A model in the format of another runtime, where its golden examples hold there."""
 
 import platform
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from argosy.embedded import tree_package
-from argosy.embedded.report import run
+from argosy.embedded.report import SECONDS
 from argosy.engines import onnx_file
 from argosy.engines.base import require
 from argosy.engines.trees import onnx as trees
 from argosy.packaging.golden import compare
 from argosy.packaging.package import Package
+from argosy.process.child import Child
 from argosy.spec.errors import Unsupported
 from argosy.spec.tensor import Array, Tensor
 
@@ -48,9 +49,8 @@ def ort(package: Package, model: str, machine: str) -> dict[str, bytes]:
         folder = Path(place)
         (folder / "model.onnx").write_bytes(data)
         # Without the platform the blocked layout of convolutions is left out: magika then takes 1.7x the time.
-        command = [sys.executable, "-m", "onnxruntime.tools.convert_onnx_models_to_ort", str(folder)]
-        options = ["--optimization_style", "Fixed", "--target_platform", machine, "--enable_type_reduction"]
-        run([*command, *options], f"onnxruntime's converter on {model}", folder)
+        with Child(f"onnxruntime's converter on {model}", timeout=SECONDS) as child:  # it prints and leaves files open
+            child.run("argosy.embedded.formats:convert", Conversion(folder=str(folder), machine=machine), bool)
         found = {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix in (".ort", ".config")}
     if MACHINES.get(platform.machine()) == machine:
         _replay(found["model.ort"], package, f"{model} as .ort: ")
@@ -68,6 +68,23 @@ def _replay(data: bytes, package: Package, what: str) -> None:
         np.char.encode(each.astype(str), "utf-8").astype(object) if each.dtype.kind in "OU" else each for each in got
     ]
     compare(wanted, plain, package.manifest.tolerance, what)
+
+
+class Conversion(msgspec.Struct, frozen=True, kw_only=True):
+    """The job of `convert`: a folder with ONNX files, and the kind of machine."""
+
+    folder: str
+    machine: str
+
+
+def convert(job: Conversion) -> bool:
+    """Write the `.ort` files of a folder; runs in a child."""
+    converter: Any = require("onnxruntime.tools.convert_onnx_models_to_ort", "onnx", "export ort")
+    styles = [converter.OptimizationStyle.Fixed]
+    converter.convert_onnx_models_to_ort(
+        Path(job.folder), None, styles, target_platform=job.machine, enable_type_reduction=True
+    )
+    return True
 
 
 def _values(tensor: Tensor) -> Array:

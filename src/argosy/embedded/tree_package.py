@@ -56,7 +56,7 @@ def read(package: Package) -> tuple[Ensemble, Texts] | None:
         return xgboost.read(xgboost.parse(path), labelled=labelled), _texts(package, "xgboost")
     if engine == "sklearn":
         estimator = unpickle.load(path, trusted=package.trusted)
-        return sklearn.read(estimator), sklearn.texts(estimator)
+        return (sklearn.read(estimator), sklearn.texts(estimator)) if sklearn.has_trees(estimator) else None
     return None
 
 

@@ -26,6 +26,12 @@ def recognise(estimator: Any) -> bool:
     return kind.__module__.startswith("sklearn.") and name in (*AVERAGED, "GradientBoosting", "HistGradientBoosting")
 
 
+def has_trees(estimator: Any) -> bool:
+    """Whether it is an estimator of trees, of whatever library, or a pipeline that ends with one."""
+    last = estimator.steps[-1][1] if getattr(estimator, "steps", ()) else estimator
+    return recognise(last) or cast("type[Any]", type(last)).__module__.startswith(("lightgbm.", "xgboost."))
+
+
 def read(estimator: Any) -> Ensemble:
     """The ensemble. Raises Unsupported for what has no rule."""
     if found := _wrapped(estimator):
