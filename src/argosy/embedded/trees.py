@@ -382,19 +382,19 @@ def _instructions(form: Ensemble, tables: Tables, votes: bool) -> int:
     """Bytes of Thumb-2 instructions, about: what gcc 12 makes of each part."""
     link, several = form.scoring.link, form.sums > 1
     power = 545 if form.summed == "FP32" else 335
-    parts = {
-        284: True,
-        90: bool(tables.sets),
-        85: bool(form.known),
-        16: tables.gaps,
-        power: _exponential(form),
-        80: link == "sigmoid",
-        41: form.scoring.binary,
-        190: link == "softmax",
-        30: link == "square",
-        110: votes,
-        40: several and not votes,
-        39: several and not votes and bool(form.scoring.labels),
-        10 * form.sums: several and bool(form.base.any()),
-    }
-    return sum(size for size, there in parts.items() if there)
+    parts = [
+        (284, True),
+        (90, bool(tables.sets)),
+        (85, bool(form.known)),
+        (16, tables.gaps),
+        (power, _exponential(form)),
+        (80, link == "sigmoid"),
+        (41, form.scoring.binary),
+        (190, link == "softmax"),
+        (30, link == "square"),
+        (110, votes),
+        (40, several and not votes),
+        (39, several and not votes and bool(form.scoring.labels)),
+        (10 * form.sums, several and bool(form.base.any())),
+    ]
+    return sum(size for size, there in parts if there)
