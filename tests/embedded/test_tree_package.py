@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from argosy.client.local import locate
-from argosy.embedded import formats
+from argosy.embedded import formats, tree_package
 from argosy.embedded.export import generate
 from argosy.packaging.options import PushOptions
 from argosy.spec.errors import Unsupported
-from tests.embedded.kinds import data
+from tests.embedded.kinds import ROWS, adversarial, data
 
 
 @pytest.fixture
@@ -118,6 +118,34 @@ def test_labels_that_are_texts_are_numbers_in_c(pushed, compiled):
     made = generate(pushed("model.joblib", lambda path: joblib.dump(model, path)), "iris", "iris:1")
     assert "2 stands for 'virginica'" in made.code.header
     answers(made, compiled)
+
+
+@pytest.mark.parametrize(
+    ("scaler", "kind"),
+    [
+        ("StandardScaler", "RandomForestClassifier"),
+        pytest.param("MinMaxScaler", "HistGradientBoostingClassifier", marks=pytest.mark.slow),
+        pytest.param("MaxAbsScaler", "RandomForestClassifier", marks=pytest.mark.slow),
+    ],
+)
+def test_a_scaler_is_folded_into_thresholds_and_changes_no_answer(pushed, compiled, scaler, kind):
+    import sklearn.ensemble
+    import sklearn.preprocessing
+    from sklearn.pipeline import make_pipeline
+
+    more = {"max_iter": 5} if kind.startswith("Hist") else {"n_estimators": 10, "max_depth": 6}
+    x, y = data("breast_cancer")
+    estimator = getattr(sklearn.ensemble, kind)(random_state=0, **more)
+    model = make_pipeline(getattr(sklearn.preprocessing, scaler)(), estimator).fit(x, y)
+    package = pushed("model.joblib", lambda path: joblib.dump(model, path))
+    form, _ = tree_package.read(package)
+    rows = adversarial(form, x, ROWS, gaps=False, infinite=False)
+    rows = np.where(np.abs(rows) > 1e30, np.float32(0), rows)
+    found, refused = compiled(generate(package, "model", "model:1").code).ask(rows)
+    assert not refused
+    wide = rows.astype(np.float64)
+    assert np.array_equal(found[0][:, 0], model.predict(wide))
+    assert np.allclose(found[1], model.predict_proba(wide), rtol=1e-6, atol=1e-7)
 
 
 def test_a_step_that_has_no_c_is_named(pushed):

@@ -17,6 +17,7 @@ from argosy.spec.errors import BadPackage, Unsupported
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import Array
 
+LARGEST = float(np.finfo(np.float32).max)
 Texts = dict[int, tuple[str, ...]]
 
 
@@ -115,7 +116,7 @@ def bounded(form: Ensemble, signature: Signature) -> Ensemble:
         if not spec.domain.gaps[min(at, len(spec.domain.gaps) - 1)]:
             gaps[place] = "refused"
         limit = spec.domain.limits[min(at, len(spec.domain.limits) - 1)]
-        limits[place] = np.inf if limit is None else limit
+        limits[place] = np.inf if limit is None else min(limit, LARGEST)
     return msgspec.structs.replace(form, gaps=tuple(gaps), limits=tuple(limits))
 
 

@@ -13,6 +13,7 @@ from argosy.spec.tensor import Array
 
 PLAIN = ("Cast", "Identity", "Reshape", "Unsqueeze", "Gather", "Constant")
 """Operators that change no number here."""
+SCALES: dict[str, Any] = {"Sub": np.subtract, "Add": np.add, "Mul": np.multiply, "Div": np.divide}
 BINARY = ("Add", "Mul", "Sigmoid", "Sub", "Concat")
 TAILS: dict[tuple[str, ...], tuple[Link, bool]] = {
     (): ("none", False),
@@ -79,7 +80,8 @@ def read(path: Path) -> Ensemble:
     if len(trees) != 1 or "argosy" not in trees[0].output[0]:
         raise Unsupported("its trees cannot be read back: push the estimator itself, with --no-convert, not its ONNX")
     node = trees[0]
-    single = _single(graph, node.input[0])
+    scaling = _scaling(graph, node.input[0])
+    single = _single(graph, node.input[0], scaling)
     tail = [each for each in graph.after({node.output[0]}) if each.op_type not in PLAIN]
     if not tail or tail[0].op_type != "ReduceSum":
         raise Unsupported(f"{tail[0].op_type if tail else 'nothing'} stands behind its trees where a sum was expected")
@@ -95,10 +97,13 @@ def read(path: Path) -> Ensemble:
     numbers = np.zeros(len(ids), np.int64)
     numbers[leaf] = index
     features = np.where(leaf, -1, np.asarray(own["nodes_featureids"]))
+    limits: Array = np.where(leaf, 0.0, own["nodes_values_as_tensor"])
+    if scaling:
+        limits[~leaf] = _folded(graph, scaling, features[~leaf], limits[~leaf])
     return Ensemble(
         roots=roots,
         feature=features,
-        threshold=np.where(leaf, 0.0, own["nodes_values_as_tensor"]),
+        threshold=limits,
         left=start + np.asarray(own["nodes_truenodeids"]),
         right=start + np.asarray(own["nodes_falsenodeids"]),
         left_gaps=tracks,
@@ -107,7 +112,7 @@ def read(path: Path) -> Ensemble:
         gaps=("node",) * _width(graph, node.input[0]),
         base=base,
         scoring=scoring,
-        single=single,
+        single=single and not scaling,
         target=target,
         divisor=divisor,
     )
@@ -154,12 +159,57 @@ def _before(graph: Graph, name: str) -> list[Any]:
     return [node, *(each for given in node.input for each in _before(graph, given))] if node is not None else []
 
 
-def _single(graph: Graph, name: str) -> bool:
-    """Whether rows are rounded to float32 on their way to the trees. Raises Unsupported for another step there."""
+def _scaling(graph: Graph, name: str) -> list[Any]:
+    """The steps that scale all columns before the trees, in their order; none where nothing is scaled."""
+    found: list[Any] = []
+    while (node := graph.of.get(name)) is not None and node.op_type in (*SCALES, "Cast", "Identity"):
+        constants = [each for each in node.input if each in graph.constants]
+        if node.op_type in SCALES and [*constants] != [*node.input[1:]]:
+            break
+        found.insert(0, node)
+        name = node.input[0]
+    return found if any(node.op_type in SCALES for node in found) else []
+
+
+def _folded(graph: Graph, steps: list[Any], features: Array, limits: Array) -> Array:
+    """Thresholds for columns as they are before they are scaled: the largest float32 that is scaled to no more than
+    each. Scaling never changes the order of two numbers, so that no test of a float32 has another outcome."""
+    import onnx
+
+    def scaled(values: Array) -> Array:
+        found = values if graph.single else values.astype(np.float64)
+        for node in steps:
+            if node.op_type == "Cast":
+                found = found.astype(onnx.helper.tensor_dtype_to_np_dtype(graph.attributes(node)["to"]))
+            elif node.op_type in SCALES:
+                factor = np.broadcast_to(graph.constant(node).reshape(-1), width)[features]
+                if node.op_type in ("Mul", "Div") and not (factor > 0).all():
+                    raise Unsupported(f"the step {node.op_type} before its trees, which turns a column around")
+                found = SCALES[node.op_type](found, factor)
+        return found
+
+    width = _width(graph, "")
+    low, high = np.full(len(limits), -0x7F800000, np.int64), np.full(len(limits), 0x7F800000, np.int64)
+    with np.errstate(all="ignore"):
+        while (low < high).any():
+            middle = low + (high - low + 1) // 2
+            passes = scaled(_float32(middle)) <= limits
+            low, high = np.where(passes, middle, low), np.where(passes, high, middle - 1)
+    return _float32(low).astype(np.float64)
+
+
+def _float32(places: Array) -> Array:
+    """The float32 at a place among all in their order, 0 at 0."""
+    bits = np.where(places < 0, 0x80000000 - places, places)
+    return bits.astype(np.uint32).view(np.float32)
+
+
+def _single(graph: Graph, name: str, folded: list[Any]) -> bool:
+    """Whether rows are rounded to float32 on their way to the trees. Raises Unsupported for another step there than
+    those that are folded into thresholds."""
     steps = _before(graph, name)
-    if odd := sorted(
-        {node.op_type for node in steps} - {*PLAIN, "Concat", "Split"} | {"Gather"} & {n.op_type for n in steps}
-    ):
+    kinds = {node.op_type for node in steps if not any(node is each for each in folded)}
+    if odd := sorted(kinds - {*PLAIN, "Concat", "Split"} | {"Gather"} & kinds):
         raise Unsupported(f"the step {', '.join(odd)} before its trees cannot be written in C")
     import onnx
 
