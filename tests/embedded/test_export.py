@@ -9,9 +9,11 @@ import pytest
 from click.testing import CliRunner
 
 from argosy.cli.main import argosy
-from argosy.embedded import report
+from argosy.embedded import report, tree_package
+from argosy.embedded.code import as_identifier
 from argosy.embedded.export import Options, export, generate
 from argosy.spec.errors import GoldenMismatch, InvalidArgument, MissingExtra
+from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import Tensor
 from tests import programs
 
@@ -107,3 +109,10 @@ def test_the_forest_answers_as_scikit_learn_does(package, forest, digits, compil
     assert not refused
     assert np.array_equal(label[:, 0], forest.predict(digits[0]))
     assert np.abs(scores - forest.predict_proba(digits[0])).max() < 1e-7
+
+
+def test_no_tensor_is_called_in_c_as_generated_code_calls_its_own():
+    named = {"Sum": "sum_", "i0": "i0_", "net_exp": "net_exp_", "labels": "labels_", "row id": "row_id", "7": "port"}
+    assert {name: as_identifier(name, "port") for name in (*named, "float")} == {**named, "float": "port"}
+    inputs = (TensorSpec(name="sum", datatype="FP32", shape=(-1, 3)),)
+    assert tree_package.input_port(Signature(inputs=inputs, outputs=()), 3, {}).name == "x"

@@ -27,6 +27,14 @@ restrict return short signed sizeof static struct switch typedef union unsigned 
 KEYWORDS = frozenset(_KEYWORDS.split())
 
 
+_OWN = """
+a i j k p q at best columns found gaps high leaf leaves left limit limits low labels mean middle more most node nodes
+place power rank right roots row sets shares spread starts sum take targets thresholds total value walk
+"""
+OWN = frozenset(_OWN.split())
+"""Names that generated code uses by itself."""
+
+
 class Port(msgspec.Struct, frozen=True, kw_only=True):
     """An input or output of the function: `size` values of the type `kind` in one row.
 
@@ -88,9 +96,11 @@ def identifier(name: str, what: str = "--name") -> str:
 
 
 def as_identifier(text: str, default: str) -> str:
-    """What a model or tensor is called in C."""
-    plain = re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_")[:63].lower()
-    return plain if re.match("[a-z]", plain) and plain not in KEYWORDS else default
+    """What a model or tensor is called in C; not as generated code calls things of its own."""
+    plain = re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_")[:60].lower()
+    if not re.match("[a-z]", plain) or plain in KEYWORDS:
+        return default
+    return f"{plain}_" if plain in OWN or re.match(r"net_|[ij][0-9]+$", plain) else plain
 
 
 def prototype(name: str, inputs: tuple[Port, ...], outputs: tuple[Port, ...]) -> str:

@@ -82,10 +82,8 @@ def input_port(signature: Signature, width: int, texts: Texts) -> Port:
     """All features of a row, in their order."""
     specs = signature.inputs
     names = tuple(spec.name for spec in specs)
-    if len(specs) == 1:
-        spec = specs[0]
-        return Port(name=as_identifier(spec.name, "x"), tensors=names, size=width, elements=spec.columns, codes=texts)
-    return Port(name="x", tensors=names, size=width, elements=names, codes=texts)
+    elements = specs[0].columns if len(specs) == 1 else names
+    return Port(name="x", tensors=names, size=width, elements=elements, codes=texts)
 
 
 def output_ports(signature: Signature, form: Ensemble) -> tuple[Port, ...]:
