@@ -1,4 +1,4 @@
-"""`argosy export lib | wasm | web | onnx | ort | gguf`."""
+"""`argosy export c | lib | wasm | web | onnx | ort | gguf`."""
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -10,6 +10,7 @@ import click
 from argosy.cli.base import json_option
 from argosy.cli.completion import sources
 from argosy.cli.output import emit
+from argosy.cli.runtime import Bytes
 
 if TYPE_CHECKING:
     from argosy.packaging.package import Package
@@ -49,6 +50,38 @@ def _options(function: Callable[..., None]) -> Callable[..., None]:
 
 
 _name = click.option("--name", help="The name of the functions, in C.  [default: that of the model]")
+
+
+@click.command()
+@_options
+@click.option("--name", help="The name of the function, in C.  [default: that of the model]")
+@click.option("--max-flash", type=Bytes(), help="The flash there is, as in 64KiB.")
+@click.option("--max-ram", type=Bytes(), help="The RAM there is, for static data and the stack.")
+@click.option("--verify", is_flag=True, help="Compile it, and run its self-test here and on two emulated boards.")
+def c(
+    ref: str, output: Path, name: str | None, max_flash: int | None, max_ram: int | None, verify: bool, as_json: bool
+) -> None:
+    """Write a model as C99, for software without an operating system or beside one.
+
+    REF is a version, a package folder or a model file. The function in NAME.c answers one row. It needs no malloc, no
+    libc and no file. NAME_test.c replays the golden examples and ends with 0 if all are answered. report.txt says what
+    the model takes of a device: measured where gcc or arm-none-eabi-gcc is installed, else estimated. What cannot be
+    written in C is refused by name. JSON: the report.
+
+    \b
+    Example:
+      argosy export c digits:1 -o digits --max-flash 64KiB --verify
+      gcc -Os -c digits/digits.c
+    """
+    import msgspec
+
+    from argosy.embedded.export import Options, export
+    from argosy.telemetry.export.files import write
+
+    with _opened(ref, name) as (package, known, model):
+        found = export(package, known, model, Options(max_flash=max_flash, max_ram=max_ram, verify=verify))
+    write(output.expanduser().absolute(), found.files)
+    emit(msgspec.to_builtins(found.report), as_json, lambda: click.echo(found.files["report.txt"].decode(), nl=False))
 
 
 @click.command()
@@ -179,4 +212,4 @@ def gguf(ref: str, output: Path, as_json: bool) -> None:
         emit(sizes, as_json, lambda: click.echo("\n".join(f"{size:>12,}  {path}" for path, size in sizes.items())))
 
 
-COMMANDS = (lib, wasm, web, onnx, ort, gguf)
+COMMANDS = (c, lib, wasm, web, onnx, ort, gguf)

@@ -6,11 +6,9 @@ import click
 
 from argosy.cli import clouds, embedded
 from argosy.cli.base import Group, json_option
-from argosy.cli.completion import sources
 from argosy.cli.here import place, settings
 from argosy.cli.kubernetes import crd, kubernetes, platform
 from argosy.cli.output import emit
-from argosy.cli.runtime import Bytes
 from argosy.spec.errors import InvalidArgument
 
 
@@ -30,48 +28,6 @@ for _command in (*clouds.COMMANDS, *embedded.COMMANDS):
 export.add_command(kubernetes)
 export.add_command(platform)
 export.add_command(crd)
-
-
-@export.command("c")
-@click.argument("ref", shell_complete=sources)
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The folder to write to.")
-@click.option("--name", help="The name of the function, in C.  [default: that of the model]")
-@click.option("--max-flash", type=Bytes(), help="The flash there is, as in 64KiB.")
-@click.option("--max-ram", type=Bytes(), help="The RAM there is, for static data and the stack.")
-@click.option("--verify", is_flag=True, help="Compile it, and run its self-test here and on two emulated boards.")
-@json_option
-def c(
-    ref: str, output: Path, name: str | None, max_flash: int | None, max_ram: int | None, verify: bool, as_json: bool
-) -> None:
-    """Write a model as C99, for software without an operating system or beside one.
-
-    REF is a version, a package folder or a model file. The function in NAME.c answers one row. It needs no malloc, no
-    libc and no file. NAME_test.c replays the golden examples and ends with 0 if all are answered. report.txt says what
-    the model takes of a device: measured where gcc or arm-none-eabi-gcc is installed, else estimated. What cannot be
-    written in C is refused by name. JSON: the report.
-
-    \b
-    Example:
-      argosy export c digits:1 -o digits --max-flash 64KiB --verify
-      gcc -Os -c digits/digits.c
-    """
-    import msgspec
-
-    from argosy.client.local import locate
-    from argosy.embedded.code import as_identifier
-    from argosy.embedded.export import Options
-    from argosy.embedded.export import export as exported
-    from argosy.telemetry.export.files import write
-
-    located = locate(ref)
-    try:
-        model = f"{located.name}:{located.version}"
-        options = Options(max_flash=max_flash, max_ram=max_ram, verify=verify)
-        found = exported(located.open(), name or as_identifier(located.name, "model"), model, options)
-    finally:
-        located.release()
-    write(output.expanduser().absolute(), found.files)
-    emit(msgspec.to_builtins(found.report), as_json, lambda: click.echo(found.files["report.txt"].decode(), nl=False))
 
 
 @export.command()

@@ -65,7 +65,7 @@ def library(package: Package, name: str, model: str) -> dict[str, bytes]:
         shared = (folder / f"lib{name}.so").read_bytes()
     config = (
         f"prefix=${{pcfiledir}}/../..\n\nName: {name}\nDescription: {model}, as a library\n"
-        f"Version: {(package.manifest.name and model.rpartition(':')[2]) or '0'}\n"
+        f"Version: {model.rpartition(':')[2]}\n"
         f"Libs: -L${{prefix}}/lib -l{name}\nCflags: -I${{prefix}}/include\n"
     )
     return {

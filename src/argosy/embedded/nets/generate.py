@@ -193,8 +193,8 @@ class Body:
         return self._same.get(name, name)
 
     def _plan(self) -> tuple[dict[str, str], int]:
-        """Tensor → its place in the buffers, one of floats and bytes each: what is read as one type is never written as
-        another. Bytes of both."""
+        """Tensor → its place in the buffers, one for each type in C, as what is read as one type is never written as
+        another; bytes of all."""
         spans: dict[str, list[int]] = {}
         for number, op in enumerate(self.network.operators):
             for name in (*op.inputs, *op.outputs):

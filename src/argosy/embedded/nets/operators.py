@@ -5,6 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
+from argosy.embedded.code import number as exact
 from argosy.embedded.nets.graph import Network, Operator, Tensor
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.tensor import Array
@@ -77,8 +78,7 @@ ALIASES = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout")
 
 def literal(value: float) -> str:
     """A float of C that is this float32."""
-    single = float(np.float32(value))
-    return f"({single.hex()}f)" if np.isfinite(single) else f"({'-' if single < 0 else ''}0x1p+127f * 2.0f)"
+    return f"({exact(float(np.float32(value)))})"
 
 
 def kind(tensor: Tensor) -> str:
