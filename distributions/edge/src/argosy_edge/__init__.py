@@ -1,0 +1,1 @@
+"""The agent of a device: keeps a declared model package running, with or without a network."""
