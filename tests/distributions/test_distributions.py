@@ -41,12 +41,12 @@ def argosy(environ, *words):
 
 
 @pytest.mark.parametrize("name", PROJECTS)
-def test_a_distribution_is_of_argosys_version_and_needs_just_that(name):
+def test_a_distribution_is_of_argosys_version_and_needs_just_that_but_for_the_agent_of_devices(name):
     project = PROJECTS[name]
     assert project["name"] == f"argosy-{name}"
     assert project["version"] == __version__
     pins = [need for need in map(Requirement, project["dependencies"]) if need.name == "argosy"]
-    assert [str(need.specifier) for need in pins] == [f"=={__version__}"]
+    assert [str(need.specifier) for need in pins] == ([] if name == "edge" else [f"=={__version__}"])
 
 
 def test_no_extra_of_argosy_names_a_distribution_beside_it():
@@ -58,7 +58,7 @@ def test_no_extra_of_argosy_names_a_distribution_beside_it():
 
 def test_the_catalog_names_the_distributions_whose_entry_points_are_the_commands():
     declared = {
-        name: project["name"] for project in PROJECTS.values() for name in project["entry-points"].get(ENTRY_POINTS, ())
+        name: project["name"] for project in PROJECTS.values() for name in project.get("entry-points", {}).get(ENTRY_POINTS, ())
     }
     assert declared == COMMANDS_OUTSIDE
     assert {point.name for point in entry_points(group=ENTRY_POINTS)} == set(declared)
