@@ -58,7 +58,9 @@ def test_no_extra_of_argosy_names_a_distribution_beside_it():
 
 def test_the_catalog_names_the_distributions_whose_entry_points_are_the_commands():
     declared = {
-        name: project["name"] for project in PROJECTS.values() for name in project.get("entry-points", {}).get(ENTRY_POINTS, ())
+        name: project["name"]
+        for project in PROJECTS.values()
+        for name in project.get("entry-points", {}).get(ENTRY_POINTS, ())
     }
     assert declared == COMMANDS_OUTSIDE
     assert {point.name for point in entry_points(group=ENTRY_POINTS)} == set(declared)

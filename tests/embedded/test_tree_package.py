@@ -175,5 +175,7 @@ def test_a_model_without_trees_is_refused(pushed):
     from sklearn.svm import SVC
 
     package = pushed("model.joblib", lambda path: joblib.dump(SVC().fit(*data("iris")), path), convert=False)
-    with pytest.raises(Unsupported, match="a model of sklearn, neither trees nor a network; it was not converted to onnx: conversion"):
+    with pytest.raises(
+        Unsupported, match="a model of sklearn, neither trees nor a network; it was not converted to onnx: conversion"
+    ):
         generate(package, "m", "m:1")

@@ -25,6 +25,7 @@ from argosy.store.version import Version
 
 if TYPE_CHECKING:
     from argosy.store.authority import Authority
+    from argosy.store.fleets import Fleets
 
 LINEAGE = "application/vnd.argosy.lineage.v1+json"
 
@@ -48,6 +49,14 @@ class Store:
 
         shared = None if self.database.sqlite else self.database
         return Authority(self.home.root / "tls" / "replicas", self.database.platform(), database=shared)
+
+    @cached_property
+    def fleets(self) -> "Fleets":
+        """Fleets of devices."""
+        from argosy.store.devices import Devices
+        from argosy.store.fleets import Fleets
+
+        return Fleets(Devices(self.database))
 
     def add(
         self,

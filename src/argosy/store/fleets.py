@@ -1,0 +1,343 @@
+"""Fleets of devices, the deployments of each, and what a deployment has come to on every device.
+
+A device runs the deployment that its row names (`Device.assigned`): what it has to do is one read by two keys, however
+many devices there are. What changes for devices is announced after the commit (`Devices.listen`).
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+
+from argosy.spec.errors import Conflict, NotFound
+from argosy.store import ledger
+from argosy.store.database import metadata
+from argosy.store.devices import DEVICES, D, Device, DeviceNote, Devices, devices_table, keep_notes
+from argosy.store.ledger import Cause
+from argosy.store.table import RowMapper, put, table_of
+
+DeploymentState = Literal["running", "paused", "aborted", "done"]
+AssignmentState = Literal["offered", "working", "trial", "committed", "rolled_back", "refused", "left_out"]
+OVER: tuple[AssignmentState, ...] = ("committed", "rolled_back", "refused", "left_out")
+"""States of an assignment that no report changes any more."""
+
+
+class Fleet(msgspec.Struct, frozen=True, kw_only=True):
+    """A fleet. `owner`: certificates (PEM) of an authority whose devices may enrol without a token; `signers`: PEM of
+    keys or certificates, one of which has to have signed a package. `last`: the number of its last deployment."""
+
+    name: str
+    created: float
+    actor: str = ""
+    owner: str = ""
+    signers: tuple[str, ...] = ()
+    last: int = 0
+
+
+class Deployment(msgspec.Struct, frozen=True, kw_only=True):
+    """A package for a fleet. `number` is the index of its update, `envelope` that update, signed, as JSON;
+    `declaration` what was asked for, `policy` where the policy of its waves stands, both as JSON."""
+
+    fleet: str
+    number: int
+    ref: str
+    package: str
+    envelope: bytes
+    declaration: dict[str, Any] = {}
+    state: DeploymentState = "running"
+    why: str = ""
+    policy: dict[str, Any] = {}
+    created: float
+    changed: float
+    actor: str = ""
+
+
+class Assignment(msgspec.Struct, frozen=True, kw_only=True):
+    """A deployment on a device. `wave` counts from 0. What the trial counted is summed up: requests and errors of both
+    slots, latencies in cells, rows that both answered and that agreed. `sent`, `again`: bytes of the transfer."""
+
+    device: str
+    deployment: int
+    fleet: str
+    wave: int = 0
+    state: AssignmentState = "offered"
+    reason: str = ""
+    offered: float
+    changed: float
+    stable_requests: int = 0
+    stable_errors: int = 0
+    stable_latency: tuple[int, ...] = ()
+    candidate_requests: int = 0
+    candidate_errors: int = 0
+    candidate_latency: tuple[int, ...] = ()
+    compared: int = 0
+    agreed: int = 0
+    sent: int = 0
+    again: int = 0
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What a device is to do: its row, and the deployment it is assigned to; None where that is none."""
+
+    device: Device
+    number: int = 0
+    state: DeploymentState = "running"
+    envelope: bytes | None = None
+
+
+class Reported(msgspec.Struct, frozen=True, kw_only=True):
+    """A report of a device, checked. `counts` are added to its assignment for the deployment `index` by the names of
+    that one's fields; `outcomes`: what became of deployments, with the reason."""
+
+    device: str
+    session: int
+    number: int
+    phase: str
+    index: int = 0
+    committed_index: int | None = None
+    committed: str = ""
+    candidate: str = ""
+    lost: int = 0
+    counts: dict[str, int] = {}
+    stable_latency: tuple[int, ...] = ()
+    candidate_latency: tuple[int, ...] = ()
+    sent: int = 0
+    again: int = 0
+    outcomes: tuple[tuple[int, AssignmentState, str], ...] = ()
+    notes: tuple[DeviceNote, ...] = ()
+
+
+class WaveCount(NamedTuple):
+    """The devices of a wave in one state, and the sums of what they counted."""
+
+    wave: int
+    state: AssignmentState
+    devices: int
+    stable_requests: int
+    stable_errors: int
+    candidate_requests: int
+    candidate_errors: int
+    compared: int
+    agreed: int
+    sent: int
+    again: int
+
+
+_BIG = ("stable_requests", "stable_errors", "candidate_requests", "candidate_errors", "compared", "agreed")
+fleets_table = table_of(metadata, "fleets", Fleet, key=("name",), name=63)
+deployments_table = table_of(
+    metadata,
+    "fleet_deployments",
+    Deployment,
+    key=("fleet", "number"),
+    index=("state",),
+    fleet=63,
+    package=71,
+    envelope=sa.LargeBinary(),
+    state=16,
+)
+assignments_table = table_of(
+    metadata,
+    "fleet_assignments",
+    Assignment,
+    sa.Index("fleet_assignments_of", "fleet", "deployment", "wave", "state"),
+    key=("device", "deployment"),
+    device=63,
+    fleet=63,
+    state=16,
+    **dict.fromkeys((*_BIG, "sent", "again"), sa.BigInteger()),
+)
+F, P, A = fleets_table.c, deployments_table.c, assignments_table.c
+FLEETS, DEPLOYMENTS = RowMapper(fleets_table, Fleet), RowMapper(deployments_table, Deployment)
+ASSIGNMENTS = RowMapper(assignments_table, Assignment)
+
+
+class Fleets:
+    """The fleets of a platform, beside its `devices`. Every method may be called from any thread."""
+
+    def __init__(self, devices: Devices) -> None:
+        self.devices, self.database = devices, devices.database
+
+    def create(self, fleet: Fleet, cause: Cause) -> None:
+        """A new fleet. Raises Conflict where the name is taken."""
+        with self.database.begin() as connection:
+            if not FLEETS.add(connection, [fleet]):
+                raise Conflict(f"there is a fleet '{fleet.name}' already: give another name")
+            body = {"owner": bool(fleet.owner), "signers": len(fleet.signers)}
+            ledger.append(connection, f"fleet/{fleet.name}", "create", body, cause)
+
+    def every(self) -> list[Fleet]:
+        """All fleets, by name."""
+        return FLEETS.read(self.database, order=(F.name,))
+
+    def get(self, name: str) -> Fleet:
+        """One fleet. Raises NotFound."""
+        with self.database.read() as connection:
+            return self._fleet(connection, name)
+
+    def _fleet(self, connection: sa.Connection, name: str) -> Fleet:
+        fleet = FLEETS.one(connection, F.name == name)
+        if fleet is None:
+            raise NotFound(f"there is no fleet '{name[:63]}': argosy fleet create makes one")
+        return fleet
+
+    def next_number(self, fleet: str) -> int:
+        """A number for a deployment, never given before, to be signed with its update. Raises NotFound."""
+        with self.database.begin() as connection:
+            last = self._fleet(connection, fleet).last + 1
+            connection.execute(sa.update(fleets_table).where(F.name == fleet).values(last=last))
+            return last
+
+    def deploy(self, deployment: Deployment, cause: Cause) -> None:
+        """A new deployment; no device is assigned to it yet."""
+        with self.database.begin() as connection:
+            if not DEPLOYMENTS.add(connection, [deployment]):
+                raise Conflict(f"fleet '{deployment.fleet}' has a deployment {deployment.number} already")
+            body = {"number": deployment.number, "ref": deployment.ref, "package": deployment.package}
+            ledger.append(connection, f"fleet/{deployment.fleet}", "deploy", body, cause)
+
+    def deployment(self, fleet: str, number: int) -> Deployment:
+        """One deployment. Raises NotFound."""
+        with self.database.read() as connection:
+            found = DEPLOYMENTS.one(connection, P.fleet == fleet, P.number == number)
+        if found is None:
+            raise NotFound(f"fleet '{fleet[:63]}' has no deployment {number}: argosy fleet status lists them")
+        return found
+
+    def deployments(
+        self, fleet: str = "", states: Collection[DeploymentState] = (), most: int | None = None
+    ) -> list[Deployment]:
+        """Deployments of a fleet, or of all, in these states or any, the newest first."""
+        where = ([P.fleet == fleet] if fleet else []) + ([P.state.in_(states)] if states else [])
+        return DEPLOYMENTS.read(self.database, *where, order=(P.fleet, P.number.desc()), most=most)
+
+    def move(
+        self, fleet: str, number: int, state: DeploymentState, why: str, now: float, cause: Cause | None = None
+    ) -> None:
+        """Give a deployment another state, which all its devices hear of."""
+        with self.database.begin() as connection:
+            mine = sa.update(deployments_table).where(P.fleet == fleet, P.number == number, P.state != state)
+            if not connection.execute(mine.values(state=state, why=why, changed=now)).rowcount:
+                return
+            body = {"number": number, "state": state, "why": why}
+            ledger.append(connection, f"fleet/{fleet}", "deployment", body, cause)
+        self.devices.changed(fleet)
+
+    def keep_policy(self, fleet: str, number: int, policy: Mapping[str, Any]) -> None:
+        """Write where the policy of a deployment stands."""
+        with self.database.begin() as connection:
+            mine = sa.update(deployments_table).where(P.fleet == fleet, P.number == number)
+            connection.execute(mine.values(policy=dict(policy)))
+
+    def assign(self, assignments: Sequence[Assignment], policy: Mapping[str, Any] | None = None) -> None:
+        """Assign devices to deployments, in one transaction with the `policy` that decided so: their rows name the
+        deployment from now on, unless it is left out. Assignments that are there stay as they are."""
+        moved: dict[str, list[str]] = {}
+        with self.database.begin() as connection:
+            ASSIGNMENTS.add(connection, assignments)
+            for each in assignments:
+                if each.state != "left_out":
+                    moved.setdefault(each.fleet, []).append(each.device)
+                    mine = sa.update(devices_table).where(D.id == each.device, D.assigned != each.deployment)
+                    connection.execute(mine.values(assigned=each.deployment))
+            if policy is not None and assignments:
+                of = assignments[0]
+                mine = sa.update(deployments_table).where(P.fleet == of.fleet, P.number == of.deployment)
+                connection.execute(mine.values(policy=dict(policy)))
+        for fleet, devices in moved.items():
+            self.devices.changed(fleet, devices)
+
+    def assignments(
+        self, fleet: str, number: int, *where: sa.ColumnElement[bool], most: int | None = None
+    ) -> list[Assignment]:
+        """The assignments of a deployment, by wave and device."""
+        mine = (A.fleet == fleet, A.deployment == number, *where)
+        return ASSIGNMENTS.read(self.database, *mine, order=(A.wave, A.device), most=most)
+
+    def of_device(self, device: str, most: int | None = None) -> list[Assignment]:
+        """The assignments of a device, the newest first."""
+        return ASSIGNMENTS.read(self.database, A.device == device, order=(A.deployment.desc(),), most=most)
+
+    def waves(self, fleet: str, number: int) -> list[WaveCount]:
+        """What a deployment has come to, by wave and state."""
+        sums = [sa.func.sum(A[name]) for name in WaveCount._fields[3:]]
+        query = sa.select(A.wave, A.state, sa.func.count(), *sums).where(A.fleet == fleet, A.deployment == number)
+        with self.database.read() as connection:
+            found = connection.execute(query.group_by(A.wave, A.state).order_by(A.wave, A.state)).all()
+        return [WaveCount(wave, state, *map(int, rest)) for wave, state, *rest in map(tuple, found)]
+
+    def unassigned(self, fleet: str, number: int, most: int | None = None) -> list[Device]:
+        """Active devices of a fleet that have no assignment to this deployment, by name."""
+        has = sa.select(A.device).where(A.device == D.id, A.deployment == number).exists()
+        return self.devices.of_fleet(fleet, D.state == "active", ~has, most=most)
+
+    def asked(self, device: str) -> Asked | None:
+        """What a device is to do; None where there is no such device."""
+        joined = sa.and_(P.fleet == D.fleet, P.number == D.assigned)
+        columns = (P.number.label("_number"), P.state.label("_state"), P.envelope.label("_envelope"))
+        query = DEVICES.query(D.id == device).add_columns(*columns).outerjoin(deployments_table, joined)
+        with self.database.read() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+        if row is None:
+            return None
+        if row["_number"] is None:
+            return Asked(device=DEVICES.of(row))
+        return Asked(
+            device=DEVICES.of(row), number=row["_number"], state=row["_state"], envelope=bytes(row["_envelope"])
+        )
+
+    def report(self, reports: Iterable[Reported], now: float) -> dict[str, Device]:
+        """Take reports in, in one transaction: each once, whose number is above the last. The devices that reported, as
+        they are now; one that may not report is left as it is."""
+        found: dict[str, Device] = {}
+        with self.database.begin() as connection:
+            for each in reports:
+                device = found.get(each.device) or DEVICES.one(connection, D.id == each.device)
+                if device is None:
+                    continue
+                fresh = device.state == "active" and device.session == each.session and each.number > device.report
+                if fresh:
+                    device = self._take(connection, device, each, now)
+                found[each.device] = device
+        return found
+
+    def _take(self, connection: sa.Connection, device: Device, said: Reported, now: float) -> Device:
+        news: dict[str, Any] = {
+            "report": said.number,
+            "phase": said.phase,
+            "candidate": said.candidate,
+            "committed": said.committed,
+            "seen": now,
+            "previous": "",
+            "lost": device.lost + said.lost,
+        }
+        if said.committed_index is not None:
+            news["index"] = max(device.index, said.committed_index)
+        connection.execute(sa.update(devices_table).where(D.id == device.id).values(news))
+        if said.index:
+            self._count(connection, said, now)
+        for number, state, reason in said.outcomes:
+            mine = sa.update(assignments_table).where(A.device == device.id, A.deployment == number)
+            mine = mine.where(A.state.not_in(OVER), A.state != state)
+            connection.execute(mine.values(state=state, reason=reason, changed=now))
+        keep_notes(connection, said.notes)
+        return msgspec.structs.replace(device, **news)
+
+    def _count(self, connection: sa.Connection, said: Reported, now: float) -> None:
+        there = ASSIGNMENTS.one(connection, A.device == said.device, A.deployment == said.index)
+        if there is None:
+            return
+        row = {name: getattr(there, name) + count for name, count in said.counts.items()}
+        row |= {
+            "stable_latency": _sum(there.stable_latency, said.stable_latency),
+            "candidate_latency": _sum(there.candidate_latency, said.candidate_latency),
+            "sent": max(there.sent, said.sent),
+            "again": max(there.again, said.again),
+        }
+        put(connection, assignments_table, [ASSIGNMENTS.values(msgspec.structs.replace(there, **row, changed=now))])
+
+
+def _sum(one: Sequence[int], two: Sequence[int]) -> tuple[int, ...]:
+    longest = max(len(one), len(two))
+    return tuple((one[at] if at < len(one) else 0) + (two[at] if at < len(two) else 0) for at in range(longest))
