@@ -15,7 +15,8 @@ from argosy.monitoring.drift.detector import DetectorState, Evaluation, add_wind
 from argosy.monitoring.drift.geometry import Geometry, geometry
 from argosy.monitoring.eprocess import mixture
 from argosy.packaging.profile import numbers
-from argosy.profiles.layout import Column, Floats, Layout
+from argosy.profiles.cells import Column, Floats
+from argosy.profiles.layout import Layout
 
 REFERENCE = 50_000
 COLUMNS, NUMBERS, GROUP, CORRELATION = 50, 40, 5, 0.8

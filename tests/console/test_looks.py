@@ -15,7 +15,8 @@ from argosy.monitoring.drift.detector import start
 from argosy.monitoring.drift.geometry import geometry
 from argosy.monitoring.drift.reference import Baseline
 from argosy.monitoring.drift.window import Watched, evaluate_window
-from argosy.profiles.layout import Column, Layout
+from argosy.profiles.cells import Column
+from argosy.profiles.layout import Layout
 from argosy.spec.settings import Home
 from argosy.store import findings
 from tests.console.conftest import Chromium, Console

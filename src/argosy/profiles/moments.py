@@ -1,9 +1,10 @@
-"""Count, mean, squared deviations and range of finite numbers, per column, merged exactly but for rounding."""
+"""Count, mean, squared deviations and range of finite numbers, per column, merged exactly but for rounding. Agents of
+devices share this file."""
 
 import msgspec
 import numpy as np
 
-from argosy.profiles.layout import Floats, Ints
+from .cells import Floats, Ints
 
 
 class Moments(msgspec.Struct, frozen=True, array_like=True):

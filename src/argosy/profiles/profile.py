@@ -12,7 +12,8 @@ import msgspec
 import numpy as np
 
 from argosy.profiles import quantiles
-from argosy.profiles.layout import Column, Ints, Layout
+from argosy.profiles.cells import Column, Ints
+from argosy.profiles.layout import Layout
 from argosy.profiles.moments import Moments, RunningMoments
 from argosy.profiles.values import MAX_LISTED, REGISTERS, ValueCounts, Values
 from argosy.spec.errors import InvalidArgument

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from argosy.profiles.layout import Floats
+from argosy.profiles.cells import Floats
 from argosy.spec.errors import InvalidArgument, MissingExtra
 
 K = 200

@@ -5,7 +5,8 @@ from scipy.stats import norm
 
 from argosy.monitoring.drift.geometry import Geometry, geometry
 from argosy.packaging.profile import numbers
-from argosy.profiles.layout import Column, Floats, Layout
+from argosy.profiles.cells import Column, Floats
+from argosy.profiles.layout import Layout
 
 KNOWN = tuple("abcdefgh")
 

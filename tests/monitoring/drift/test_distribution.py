@@ -1,7 +1,7 @@
 import numpy as np
 
 from argosy.monitoring.drift.distribution import distribution, readable, spelled
-from argosy.profiles.layout import Column
+from argosy.profiles.cells import Column
 from tests.monitoring.drift.tables import column
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from argosy.monitoring.drift.effect import Margins, effects
-from argosy.profiles.layout import Column
+from argosy.profiles.cells import Column
 from tests.monitoring.drift.tables import KNOWN, Table
 
 MARGINS = Margins()

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from argosy.monitoring.drift.evidence import log_e, log_gamma
 from argosy.monitoring.drift.geometry import geometry
-from argosy.profiles.layout import Column, Layout
+from argosy.profiles.cells import Column
+from argosy.profiles.layout import Layout
 from tests.monitoring.drift.tables import column
 
 SMALL = geometry(

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from argosy.monitoring.drift.geometry import geometry, ordered
-from argosy.profiles.layout import Column, Layout
+from argosy.profiles.cells import Column
+from argosy.profiles.layout import Layout
 from tests.monitoring.drift.tables import Table, column
 
 

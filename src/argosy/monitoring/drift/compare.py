@@ -17,7 +17,7 @@ from argosy.monitoring.drift.detector import add_window, start
 from argosy.monitoring.drift.effect import Effect, Margins, effects
 from argosy.monitoring.drift.geometry import Geometry, ordered
 from argosy.monitoring.eprocess import e_bh, mixture
-from argosy.profiles.layout import Column, Floats
+from argosy.profiles.cells import Column, Floats
 
 ALPHA = 0.05
 DRAWS = 400

@@ -25,7 +25,7 @@ from argosy.monitoring.drift.effect import Effect, Margins, effects
 from argosy.monitoring.drift.evidence import log_e
 from argosy.monitoring.drift.geometry import Geometry
 from argosy.monitoring.eprocess import WINDOWS_PER_ALARM, accumulate, mixture, named
-from argosy.profiles.layout import Floats, Ints
+from argosy.profiles.cells import Floats, Ints
 from argosy.spec.errors import InvalidArgument
 
 SHARES = {"columns": 0.8, "segments": 0.1, "rows": 0.1}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from argosy.monitoring.drift.geometry import ordered
-from argosy.profiles.layout import EXTRA, Column, Floats
+from argosy.profiles.cells import EXTRA, Column, Floats
 from argosy.spec.foreign import printable
 
 MOST = 30

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from argosy.monitoring.drift.geometry import ordered
-from argosy.profiles.layout import EXTRA, Column, Floats
+from argosy.profiles.cells import EXTRA, Column, Floats
 
 Z = 1.645
 """Each end of an interval errs with probability 5 %."""

@@ -16,7 +16,7 @@ shares are, and independent where sums of rows are normal. That step, and only t
 import numpy as np
 
 from argosy.monitoring.drift.geometry import APART, RARE, STEPS, Geometry
-from argosy.profiles.layout import Floats
+from argosy.profiles.cells import Floats
 
 SMOOTHING = 50.0
 """Rows of the shares so far that smooth what is learned of the last windows; set with the sizes of `geometry`."""

@@ -12,7 +12,8 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from argosy.profiles.layout import BELOW, Column, Floats, Ints, Layout
+from argosy.profiles.cells import BELOW, Column, Floats, Ints
+from argosy.profiles.layout import Layout
 
 SHIFTS = (0.1, 0.25, 0.6, 1.5)
 SCALES = (-0.3, -0.1, 0.1, 0.3)

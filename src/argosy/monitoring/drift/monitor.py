@@ -16,7 +16,7 @@ from argosy.monitoring.monitor import AGAIN, ReportFindings, WindowMonitor, serv
 from argosy.packaging.package import open_package, stored
 from argosy.process.child import ONE_THREAD, Child
 from argosy.profiles import files
-from argosy.profiles.layout import Floats
+from argosy.profiles.cells import Floats
 from argosy.spec.errors import InvalidArgument, NotFound, Unavailable
 from argosy.spec.monitor import Monitor
 from argosy.spec.payload import PayloadLog

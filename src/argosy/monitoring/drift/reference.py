@@ -10,7 +10,8 @@ import msgspec
 from argosy.monitoring.drift.geometry import Geometry, geometry
 from argosy.packaging.package import Package
 from argosy.profiles import files, languages, profile
-from argosy.profiles.layout import Floats, Layout, layout, reference_counts
+from argosy.profiles.cells import Floats
+from argosy.profiles.layout import Layout, layout, reference_counts
 from argosy.profiles.profile import Profile
 from argosy.spec.errors import Conflict, NotFound
 from argosy.spec.monitor import Monitor

@@ -9,7 +9,7 @@ from argosy.alerting import incident
 from argosy.monitoring.drift.detector import ColumnFinding, DetectorState, evaluate
 from argosy.monitoring.drift.distribution import distribution, readable
 from argosy.monitoring.drift.reference import Baseline
-from argosy.profiles.layout import Column, Floats
+from argosy.profiles.cells import Column, Floats
 from argosy.profiles.profile import named
 from argosy.spec.payload import PayloadLog
 from argosy.store.findings import Finding, Span, Verdict, subject

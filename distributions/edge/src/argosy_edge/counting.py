@@ -1,0 +1,1 @@
+../../../../src/argosy/profiles/counting.py
