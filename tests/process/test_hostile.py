@@ -39,6 +39,7 @@ SECRETS = (
     "argosy.db",
     "payload.key",
     "ledger.key",
+    "fleet.key",
     "config.yaml",
     "logs/control.out.log",
 )

@@ -25,6 +25,7 @@ from argosy.store.version import Version
 
 if TYPE_CHECKING:
     from argosy.store.authority import Authority
+    from argosy.store.fleet_keys import FleetKeys
     from argosy.store.fleets import Fleets
 
 LINEAGE = "application/vnd.argosy.lineage.v1+json"
@@ -57,6 +58,13 @@ class Store:
         from argosy.store.fleets import Fleets
 
         return Fleets(Devices(self.database))
+
+    @cached_property
+    def fleet_keys(self) -> "FleetKeys":
+        """The key that signs the updates of fleets."""
+        from argosy.store.fleet_keys import FleetKeys
+
+        return FleetKeys(self.home.root / "fleet.key", None if self.database.sqlite else self.database)
 
     def add(
         self,

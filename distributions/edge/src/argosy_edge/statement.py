@@ -1,0 +1,1 @@
+../../../../src/argosy/edge/statement.py

@@ -1,0 +1,214 @@
+"""Updates that are signed, in DSSE envelopes, and the signatures of packages that a fleet asks for besides.
+
+This file is shared with the agent: see `wire.py`. What it verifies is read afterwards, never before. An update is
+signed by the platform of its fleet, over its own media type, so that the signature can stand for nothing else; where
+`signers` are asked for, the Sigstore bundle beside it has to be one of theirs, over exactly the files of the update.
+
+Sources: DSSE v1.0.0, Sigstore bundle v0.3 (JSON), OpenSSF model signing 1.0.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+from cryptography.x509 import verification
+
+from .wire import Envelope, Update, WireError
+
+UPDATE = "application/vnd.argosy.update+json"
+MODEL, PREDICATE = "application/vnd.in-toto+json", "https://model_signing/signature/v1.0"
+MOST_BYTES = 4 * 1024 * 1024
+"""Of what is signed, and of a bundle."""
+HASHES: dict[str, hashes.HashAlgorithm] = {
+    "secp256r1": hashes.SHA256(),
+    "secp384r1": hashes.SHA384(),
+    "secp521r1": hashes.SHA512(),
+}
+BROKEN = (
+    *(ValueError, TypeError, OverflowError, UnsupportedAlgorithm),
+    *(x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, x509.AttributeNotFound),
+)
+"""What reading a key or certificate of somebody else can raise."""
+
+
+class BadStatement(WireError):
+    """What had to be signed and is not: by nobody, by another key, or over other bytes."""
+
+
+class _Signature(msgspec.Struct, frozen=True):
+    sig: bytes
+
+
+class _Dsse(msgspec.Struct, frozen=True, rename="camel"):
+    payload: bytes
+    payload_type: str
+    signatures: tuple[_Signature, ...]
+
+
+class _Certificate(msgspec.Struct, frozen=True, rename="camel"):
+    raw_bytes: bytes
+
+
+class _Material(msgspec.Struct, frozen=True, rename="camel"):
+    x509_certificate_chain: dict[str, tuple[_Certificate, ...]] = {}
+
+
+class _Bundle(msgspec.Struct, frozen=True, rename="camel"):
+    verification_material: _Material
+    dsse_envelope: _Dsse
+
+
+class _Resource(msgspec.Struct, frozen=True):
+    name: str
+    algorithm: str
+    digest: str
+
+
+class _Predicate(msgspec.Struct, frozen=True):
+    resources: tuple[_Resource, ...]
+
+
+class _Statement(msgspec.Struct, frozen=True, rename={"predicate_type": "predicateType"}):
+    predicate_type: str
+    predicate: _Predicate
+
+
+def pae(kind: str, payload: bytes) -> bytes:
+    """What is signed: the payload after its type and both lengths."""
+    return b"DSSEv1 %d %s %d %s" % (len(kind), kind.encode(), len(payload), payload)
+
+
+def key_name(key: ec.EllipticCurvePublicKey) -> str:
+    """What names a key in an envelope: SHA-256 of its DER, in hex."""
+    return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+
+
+def public_key(pem: str) -> ec.EllipticCurvePublicKey:
+    """A public key on P-256, P-384 or P-521 out of PEM. Raises BadStatement."""
+    try:
+        key = load_pem_public_key(pem.encode())
+    except BROKEN:
+        raise BadStatement("what should be a public key in PEM is none") from None
+    if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in HASHES:
+        raise BadStatement("the key is not on one of the curves P-256, P-384 and P-521")
+    return key
+
+
+def signed_by(key: ec.EllipticCurvePublicKey, signature: bytes, data: bytes) -> bool:
+    """Whether the key has signed the data."""
+    try:
+        key.verify(signature, data, ec.ECDSA(HASHES[key.curve.name]))
+    except InvalidSignature:
+        return False
+    return True
+
+
+def seal(update: Update, key: ec.EllipticCurvePrivateKey, bundle: bytes = b"") -> Envelope:
+    """An update, signed. `bundle`: the signature of its package, where the fleet asks for one."""
+    return sign(UPDATE, msgspec.json.encode(update), key, bundle)
+
+
+def sign(kind: str, payload: bytes, key: ec.EllipticCurvePrivateKey, bundle: bytes = b"") -> Envelope:
+    """Any payload, signed as that kind."""
+    signature = key.sign(pae(kind, payload), ec.ECDSA(HASHES[key.curve.name]))
+    return Envelope(payload=payload, signature=signature, key=key_name(key.public_key()), bundle=bundle)
+
+
+def opened(kind: str, envelope: Envelope, keys: Iterable[str]) -> bytes:
+    """The payload, if one of the `keys` (PEM) has signed it as that kind. Raises BadStatement."""
+    if len(envelope.payload) > MOST_BYTES:
+        raise BadStatement(f"what is signed is larger than {MOST_BYTES} bytes")
+    key = next((each for each in map(public_key, keys) if key_name(each) == envelope.key), None)
+    if key is None:
+        raise BadStatement(f"it is signed by a key that is not one of the fleet's ({envelope.key[:16]!r})")
+    if not signed_by(key, envelope.signature, pae(kind, envelope.payload)):
+        raise BadStatement(f"the signature is not that of the fleet's key {envelope.key[:16]}")
+    return envelope.payload
+
+
+def check(envelope: Envelope, fleet: str, keys: Iterable[str], signers: Iterable[str] = ()) -> Update:
+    """The update in an envelope, if one of the fleet's `keys` has signed it for this `fleet` and, where there are
+    `signers`, one of them the files of its package. Raises BadStatement."""
+    payload = opened(UPDATE, envelope, keys)
+    try:
+        update = msgspec.json.decode(payload, type=Update)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadStatement(f"the update that is signed cannot be read: {error}") from None
+    if update.fleet != fleet:
+        raise BadStatement(f"the update is one of the fleet '{update.fleet}', not of '{fleet}'")
+    if wanted := tuple(signers):
+        check_bundle(envelope.bundle, {each.path: each.sha256 for each in update.files}, wanted)
+    return update
+
+
+def check_bundle(data: bytes, files: dict[str, str], signers: Iterable[str]) -> None:
+    """Raises BadStatement unless a Sigstore bundle is that of one of the `signers` over exactly these files (path →
+    SHA-256). A signer is the PEM of a public key, or of the certificates of an authority."""
+    if not data:
+        raise BadStatement("the package is not signed, and this fleet takes none that is not")
+    try:
+        if len(data) > MOST_BYTES:
+            raise ValueError(f"it is larger than {MOST_BYTES} bytes")
+        bundle = msgspec.json.decode(data, type=_Bundle)
+        envelope = bundle.dsse_envelope
+        if envelope.payload_type != MODEL or len(envelope.signatures) != 1:
+            raise ValueError("it is no signature of a model")
+        if not any(_has_signed(bundle, pem) for pem in signers):
+            raise BadStatement("the package is signed, but by none whose signature counts in this fleet")
+        said = msgspec.json.decode(envelope.payload, type=_Statement)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise BadStatement(f"the signature of the package cannot be read: {error}") from None
+    resources = said.predicate.resources
+    if said.predicate_type != PREDICATE or any(each.algorithm != "sha256" for each in resources):
+        raise BadStatement("what signs the package lists no SHA-256 of its files")
+    signed = {each.name: each.digest for each in resources}
+    if wrong := sorted(name for name in signed.keys() | files.keys() if signed.get(name) != files.get(name)):
+        raise BadStatement(f"the signature of the package is over other bytes: {', '.join(wrong[:3])}")
+
+
+def _has_signed(bundle: _Bundle, pem: str) -> bool:
+    envelope = bundle.dsse_envelope
+    data = pae(MODEL, envelope.payload)
+    if "BEGIN CERTIFICATE" not in pem:
+        return signed_by(public_key(pem), envelope.signatures[0].sig, data)
+    try:
+        found = bundle.verification_material.x509_certificate_chain.get("certificates", ())
+        chain = [x509.load_der_x509_certificate(each.raw_bytes) for each in found]
+        key = chain_key(chain, x509.load_pem_x509_certificates(pem.encode()), at_its_start=True)
+    except BROKEN:
+        return False
+    return signed_by(key, envelope.signatures[0].sig, data)
+
+
+def chain_key(
+    chain: list[x509.Certificate], roots: list[x509.Certificate], *, at_its_start: bool = False
+) -> ec.EllipticCurvePublicKey:
+    """The key of the first certificate, if it leads to one of the roots and is good now; with `at_its_start` at the
+    beginning of its time, since what was signed then stays good. Raises ValueError, which says why not."""
+    if not chain:
+        raise ValueError("there is no certificate")
+    anybody: Any = verification.ExtensionPolicy.permit_all()
+    issuers = anybody.require_present(x509.BasicConstraints, verification.Criticality.AGNOSTIC, _check_issuer)
+    builder = verification.PolicyBuilder().store(verification.Store(roots))
+    builder = builder.extension_policies(ee_policy=anybody, ca_policy=issuers)
+    builder = builder.time(chain[0].not_valid_before_utc) if at_its_start else builder
+    try:
+        builder.build_client_verifier().verify(chain[0], chain[1:])
+    except verification.VerificationError as error:
+        raise ValueError(str(error)) from None
+    key = chain[0].public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in HASHES:
+        raise ValueError("its key is not on one of the curves P-256, P-384 and P-521")
+    return key
+
+
+def _check_issuer(policy: object, certificate: x509.Certificate, extension: x509.BasicConstraints | None) -> None:
+    usages = [each.value for each in certificate.extensions if isinstance(each.value, x509.KeyUsage)]
+    if extension is None or not extension.ca or not all(each.key_cert_sign for each in usages):
+        raise ValueError(f"{certificate.subject.rfc4514_string()} is no certificate authority")
