@@ -84,6 +84,16 @@ def pae(kind: str, payload: bytes) -> bytes:
     return b"DSSEv1 %d %s %d %s" % (len(kind), kind.encode(), len(payload), payload)
 
 
+def enrolment_data(nonce: str, fleet: str) -> bytes:
+    """What a device signs to prove that it has the key it enrols."""
+    return pae("application/vnd.argosy.enrolment+json", msgspec.json.encode((nonce, fleet)))
+
+
+def session_data(nonce: str, device: str, ratchet: str) -> bytes:
+    """What a device signs for a session."""
+    return pae("application/vnd.argosy.session+json", msgspec.json.encode((nonce, device, ratchet)))
+
+
 def key_name(key: ec.EllipticCurvePublicKey) -> str:
     """What names a key in an envelope: SHA-256 of its DER, in hex."""
     return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()

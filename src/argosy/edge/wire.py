@@ -6,7 +6,7 @@ passed over: the other side may be newer. Times are seconds, sizes are bytes, di
 alone is hex.
 
 Routes: POST enrol, challenge, session, report; GET desired, plan, blobs/<sha256> (with Range). All but the first three
-need `Authorization: Bearer <token of a session>`.
+need the token of a session in the header `SESSION`: gateways keep `Authorization` for themselves.
 """
 
 from typing import Annotated, Any, Literal
@@ -14,16 +14,17 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 PREFIX = "/edge/v1"
+SESSION = "argosy-session"
 VERSION = 1
 """Of the agent's protocol, in `Facts.protocol`: the platform refuses one it does not know."""
 PIECE = 256 * 1024
 """Bytes of a blob that are hashed together, so that what was changed on the way is fetched again alone."""
 
-Name = Annotated[str, msgspec.Meta(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
-Label = Annotated[str, msgspec.Meta(max_length=63, pattern=r"^[A-Za-z0-9]?([-A-Za-z0-9._/]*[A-Za-z0-9])?$")]
+Name = Annotated[str, msgspec.Meta(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?\Z")]
+Label = Annotated[str, msgspec.Meta(max_length=63, pattern=r"^[A-Za-z0-9]?([-A-Za-z0-9._/]*[A-Za-z0-9])?\Z")]
 Text = Annotated[str, msgspec.Meta(max_length=2000)]
-Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
-Digest = Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}$")]
+Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+Digest = Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}\Z")]
 
 
 class WireError(Exception):

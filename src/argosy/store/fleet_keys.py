@@ -63,8 +63,8 @@ class FleetKeys:
         there = self._path.exists()
         if there and self._path.stat().st_mode & 0o077:
             raise InvalidArgument(
-                f"others can read {self._path}, which signs for all fleets: if nobody has, chmod 600 it; else remove it "
-                "and enrol all devices anew"
+                f"others can read {self._path}, which signs for all fleets: if nobody has, chmod 600 it; else remove "
+                "it and enrol all devices anew"
             )
         found = self._path.read_bytes() if there else b""
         data = found or _new()
