@@ -10,5 +10,5 @@ from tests.docs import page
 def test_embedded(reader):
     for program in ("gcc", "arm-none-eabi-gcc", "qemu-system-arm", "emcc"):
         programs.need(program)
-    said = page.run("docs/guides/embedded.md", reader, shown=("c", "js"))
+    said = page.run("docs/guides/embedded.md", reader, shown=("c", "js", "text"))
     assert "self-test on mps2-an500: passed" in said

@@ -39,6 +39,15 @@ def _write(output: Path, found: Mapping[str, bytes], as_json: bool) -> None:
     emit(sizes, as_json, lambda: click.echo("\n".join(f"{size:>12,}  {path}" for path, size in sizes.items())))
 
 
+def _why(found: Mapping[str, bytes]) -> None:
+    """Say which engine answers, where it is not C."""
+    import msgspec
+
+    about = msgspec.json.decode(found["signature.json"])
+    if why := about.get("why"):
+        click.echo(f"over {about['engine']}: {why}", err=True)
+
+
 def _options(function: Callable[..., None]) -> Callable[..., None]:
     for option in (
         json_option,
@@ -84,26 +93,63 @@ def c(
     emit(msgspec.to_builtins(found.report), as_json, lambda: click.echo(found.files["report.txt"].decode(), nl=False))
 
 
+_engine = click.option(
+    "--engine",
+    type=click.Choice(["auto", "c", "onnxruntime"]),
+    default="auto",
+    show_default=True,
+    help="What answers: the model as C, or onnxruntime. auto: C where there is some.",
+)
+_folder = click.Path(path_type=Path, exists=True, file_okay=False)
+
+
 @click.command()
 @_options
 @_name
-def lib(ref: str, output: Path, name: str | None, as_json: bool) -> None:
+@_engine
+@click.option("--onnxruntime", type=_folder, help="A folder with another libonnxruntime.so, as an unpacked wheel.")
+@click.option(
+    "--delegate", type=click.Choice(["openvino", "qnn"]), help="The provider of onnxruntime that has to take it all."
+)
+@click.option("--dry-run", is_flag=True, help="Print what would be written, and compile nothing.")
+def lib(
+    ref: str,
+    output: Path,
+    name: str | None,
+    engine: str,
+    onnxruntime: Path | None,
+    delegate: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
     """Write a model as a shared library with a C ABI.
 
     REF is a version, a package folder or a model file. lib/libNAME.so answers one row (NAME_predict) or many
     (NAME_predict_rows), from any number of threads at once. There is no Python in it. include/NAME.h and
     lib/pkgconfig/NAME.pc are for compilers, signature.json for other languages. The golden examples are replayed
-    before anything is written. Needs gcc. JSON: path and size of each file.
+    before anything is written. Needs gcc.
+
+    A model of ONNX that has no C is answered by onnxruntime, whose library is put beside it; NAME_run takes tensors
+    whose axes are free. With --delegate one provider of onnxruntime takes the whole model, or it is refused. JSON:
+    path and size of each file.
 
     \b
     Example:
       argosy export lib digits:1 -o digits
       PKG_CONFIG_PATH=digits/lib/pkgconfig pkg-config --cflags --libs digits
     """
-    from argosy.embedded.binaries import library
+    from argosy.embedded.binaries import library, planned
 
+    if delegate and engine == "c":
+        raise click.UsageError("--delegate is one of onnxruntime: leave out --engine c")
     with _opened(ref, name) as (package, known, model):
-        _write(output, library(package, known, model), as_json)
+        if dry_run:
+            steps = planned(package, known, model, engine, onnxruntime, delegate)
+            emit(steps, as_json, lambda: click.echo("\n".join(steps)))
+        else:
+            files = library(package, known, model, engine, onnxruntime, delegate)
+            _why(files)
+            _write(output, files, as_json)
 
 
 @click.command()

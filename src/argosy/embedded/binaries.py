@@ -7,9 +7,9 @@ from pathlib import Path
 
 import msgspec
 
-from argosy.embedded import selftest
-from argosy.embedded.code import Code, prototype
-from argosy.embedded.export import Generated, generate
+from argosy.embedded import runtime, selftest
+from argosy.embedded.code import pkg_config, prototype, quoted, rows
+from argosy.embedded.export import Generated, chosen, generate
 from argosy.embedded.report import require, run
 from argosy.packaging.package import Package
 from argosy.spec.errors import Unsupported
@@ -18,6 +18,7 @@ SHARED = ("-O2", "-ffp-contract=off", "-fPIC", "-shared", "-DNET_BUFFER=static _
 WASM = ("-O2", "-ffp-contract=off", "--no-entry", "-sSTANDALONE_WASM", "-sALLOW_MEMORY_GROWTH=0")
 REPLAY = """WebAssembly.instantiate(require('fs').readFileSync('model.wasm'), {}).then(
 ({ instance }) => process.exit(Math.min(instance.exports.selftest(), 100)))"""
+REPLAYED = "the golden examples are replayed; where one is answered otherwise, nothing is written"
 PAGE = 65536
 STACK = 64 * 1024
 MOST = 2**31 - PAGE
@@ -29,21 +30,32 @@ def describe(made: Generated) -> dict[str, object]:
     return {
         "name": code.name,
         "model": code.model,
+        "engine": "c",
         "inputs": [msgspec.to_builtins(port) for port in code.inputs],
         "outputs": [msgspec.to_builtins(port) for port in code.outputs],
         "golden_rows": len(made.vectors.inputs[0]),
     }
 
 
-def library(package: Package, name: str, model: str) -> dict[str, bytes]:
-    """The files of `argosy export lib`. Raises what `generate` does, MissingExtra without gcc, GoldenMismatch."""
-    made = generate(package, name, model)
+def library(
+    package: Package,
+    name: str,
+    model: str,
+    engine: str = "auto",
+    onnxruntime: Path | None = None,
+    delegate: str | None = None,
+) -> dict[str, bytes]:
+    """The files of `argosy export lib`: over C where there is some, else over onnxruntime. Raises what `chosen` and
+    `runtime.library` do, MissingExtra without gcc, GoldenMismatch."""
+    made = chosen(package, name, model, "onnxruntime" if delegate else engine)
+    if isinstance(made, str):
+        return runtime.library(package, name, model, made, onnxruntime, delegate)
     code = made.code
     require("gcc", "gcc", "export lib")
     about = msgspec.json.encode(describe(made)).decode()
-    rows = _rows(code)
+    every = rows(name, code.inputs, code.outputs)
     more = (
-        f"/* Rows one after the other; 0, or 1 + the first row that is not answered. */\n{rows};\n\n"
+        f"/* Rows one after the other; 0, or 1 + the first row that is not answered. */\n{every};\n\n"
         f"/* Replays the golden examples: 0, or 1 + the first one that is answered otherwise. */\n"
         f"int {name}_selftest(void);\n\n/* Names, sizes and labels, as JSON. */\nconst char *{name}_signature(void);"
     )
@@ -51,9 +63,9 @@ def library(package: Package, name: str, model: str) -> dict[str, bytes]:
     header = code.header.replace(alone, f"{alone}\n\n{more}")
     steps = ", ".join(f"{port.name} + row * {port.size}" for port in (*code.inputs, *code.outputs))
     glue = (
-        f'#include "{name}.h"\n\n{rows}\n{{\n  int64_t row;\n  for (row = 0; row < rows; row++)\n'
+        f'#include "{name}.h"\n\n{every}\n{{\n  int64_t row;\n  for (row = 0; row < rows; row++)\n'
         f"    if ({name}_predict({steps}))\n      return row + 1;\n  return 0;\n}}\n\n"
-        f"const char *{name}_signature(void)\n{{\n  return {_quoted(about)};\n}}\n"
+        f"const char *{name}_signature(void)\n{{\n  return {quoted(about)};\n}}\n"
     )
     with tempfile.TemporaryDirectory(prefix="argosy-lib-") as place:
         folder = _sources(Path(place), made, {f"{name}.h": header, f"{name}_abi.c": glue})
@@ -63,17 +75,22 @@ def library(package: Package, name: str, model: str) -> dict[str, bytes]:
         run(["gcc", f"{name}_test.c", f"lib{name}.so", "-Wl,-rpath,.", "-o", "test"], "gcc", folder)
         run([str(folder / "test")], f"the self-test of lib{name}.so", folder)
         shared = (folder / f"lib{name}.so").read_bytes()
-    config = (
-        f"prefix=${{pcfiledir}}/../..\n\nName: {name}\nDescription: {model}, as a library\n"
-        f"Version: {model.rpartition(':')[2]}\n"
-        f"Libs: -L${{prefix}}/lib -l{name}\nCflags: -I${{prefix}}/include\n"
-    )
     return {
         f"lib/lib{name}.so": shared,
         f"include/{name}.h": header.encode(),
-        f"lib/pkgconfig/{name}.pc": config.encode(),
+        f"lib/pkgconfig/{name}.pc": pkg_config(name, model),
         "signature.json": about.encode(),
     }
+
+
+def planned(
+    package: Package, name: str, model: str, engine: str, onnxruntime: Path | None, delegate: str | None
+) -> list[str]:
+    """What `library` would do, in sentences. Raises what `chosen` does."""
+    made = chosen(package, name, model, "onnxruntime" if delegate else engine)
+    if isinstance(made, str):
+        return [*runtime.planned(package, name, model, made, onnxruntime, delegate), REPLAYED]
+    return [f"C of {made.code.estimate.flash} bytes is compiled by gcc as lib/lib{name}.so", REPLAYED]
 
 
 def module(package: Package, name: str, model: str) -> tuple[dict[str, object], bytes]:
@@ -112,18 +129,3 @@ def _sources(folder: Path, made: Generated, more: dict[str, str]) -> Path:
     for file, text in files.items():
         (folder / file).write_text(text)
     return folder
-
-
-def _rows(code: Code) -> str:
-    inputs = [f"const {port.kind} *{port.name}" for port in code.inputs]
-    outputs = [f"{port.kind} *{port.name}" for port in code.outputs]
-    return f"int64_t {code.name}_predict_rows(int64_t rows, {', '.join((*inputs, *outputs))})"
-
-
-def _quoted(text: str) -> str:
-    """A string of C, in pieces that every compiler takes."""
-    plain = text.encode("ascii", "backslashreplace").decode()
-    pieces = [plain[at : at + 400] for at in range(0, len(plain), 400)]
-    return "\n    ".join(
-        '"' + piece.replace("\\", "\\\\").replace('"', '\\"').replace("?", "\\?") + '"' for piece in pieces
-    )

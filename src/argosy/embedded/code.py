@@ -18,7 +18,10 @@ import msgspec
 
 from argosy.spec.errors import InvalidArgument
 
-Kind = Literal["float", "int32_t"]
+Kind = Literal[
+    "float", "int32_t", "double", "int8_t", "int16_t", "int64_t", "uint8_t", "uint16_t", "uint32_t", "uint64_t"
+]
+"""Of generated C the first two; the others are ports of onnxruntime."""
 
 _KEYWORDS = """
 auto break case char const continue default do double else enum extern float for goto if inline int long register
@@ -110,6 +113,13 @@ def prototype(name: str, inputs: tuple[Port, ...], outputs: tuple[Port, ...]) ->
     return f"int {name}_predict({', '.join((*given, *found))})"
 
 
+def rows(name: str, inputs: tuple[Port, ...], outputs: tuple[Port, ...]) -> str:
+    """The declaration of the function for many rows, without its semicolon."""
+    given = [f"const {port.kind} *{port.name}" for port in inputs]
+    found = [f"{port.kind} *{port.name}" for port in outputs]
+    return f"int64_t {name}_predict_rows(int64_t rows, {', '.join((*given, *found))})"
+
+
 def header(name: str, about: str, inputs: tuple[Port, ...], outputs: tuple[Port, ...], notes: tuple[str, ...]) -> str:
     """`NAME.h`: the signature, what each value is, and how the model takes what is missing."""
     lines = [f"{name}_predict: {about}", "", "Returns 0, or 1 for a row that the model does not answer.", ""]
@@ -120,7 +130,7 @@ def header(name: str, about: str, inputs: tuple[Port, ...], outputs: tuple[Port,
         for place, values in port.codes.items():
             lines += [f"  [{place}] takes {number} for {value!r}" for number, value in enumerate(values)]
     lines += ["", *notes] if notes else []
-    comment = "\n".join(f" * {_plain(line)}".rstrip() for line in lines)
+    comment = "\n".join(f" * {plain(line)}".rstrip() for line in lines)
     upper = name.upper()
     sizes = "".join(f"#define {upper}_{port.name.upper()} {port.size}\n" for port in (*inputs, *outputs))
     return (
@@ -130,9 +140,25 @@ def header(name: str, about: str, inputs: tuple[Port, ...], outputs: tuple[Port,
     )
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text that a comment can hold: names of columns and classes are the author's."""
     return text.encode("ascii", "backslashreplace").decode().replace("*/", "* /").replace("/*", "/ *")[:400]
+
+
+def quoted(text: str) -> str:
+    """A string of C, in pieces that every compiler takes."""
+    data = [f"\\{byte:03o}" if byte < 32 or byte > 126 or byte in b'\\"?' else chr(byte) for byte in text.encode()]
+    pieces = ["".join(data[at : at + 400]) for at in range(0, len(data), 400)]
+    return "\n    ".join(f'"{piece}"' for piece in pieces or [""])
+
+
+def pkg_config(name: str, model: str) -> bytes:
+    """`NAME.pc` of a shared library."""
+    return (
+        f"prefix=${{pcfiledir}}/../..\n\nName: {name}\nDescription: {model}, as a library\n"
+        f"Version: {model.rpartition(':')[2]}\n"
+        f"Libs: -L${{prefix}}/lib -l{name}\nCflags: -I${{prefix}}/include\n"
+    ).encode()
 
 
 def array(kind: str, name: str, values: list[str], size: str = "") -> str:

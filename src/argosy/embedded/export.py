@@ -9,7 +9,10 @@ from argosy.embedded.report import DeviceReport, check_budgets, in_words, measur
 from argosy.embedded.selftest import Vectors
 from argosy.embedded.tree_package import trees
 from argosy.packaging.package import Package, check_tensors
-from argosy.spec.errors import Unsupported
+from argosy.spec.errors import GoldenMismatch, InvalidArgument, Unsupported
+
+LARGE = 32 * 1024 * 1024
+"""Weights above are not tried as C, unless somebody asks for it."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +48,26 @@ def generate(package: Package, name: str, model: str) -> Generated:
     engine, conversion = package.manifest.engine, package.manifest.conversion
     why = f"; it was not converted to onnx: {conversion.reason}" if engine != "onnx" else ""
     raise Unsupported(f"{model} cannot be written in C: a model of {engine}, neither trees nor a network{why}")
+
+
+def chosen(package: Package, name: str, model: str, engine: str) -> Generated | str:
+    """The C of a model (`engine`: auto, c), or why onnxruntime takes it (auto, onnxruntime). Raises what `generate`
+    does where C is asked for."""
+    if engine == "onnxruntime":
+        return "asked for"
+    if engine == "auto" and (size := nbytes(package)) > LARGE:
+        return f"its weights take {size} bytes, which is too much for C"
+    try:
+        return generate(package, name, model)
+    except (Unsupported, InvalidArgument, GoldenMismatch) as error:
+        if engine == "c":
+            raise
+        return error.message
+
+
+def nbytes(package: Package) -> int:
+    """The size of what may become constants in C: weights of ONNX."""
+    return package.weights.stat().st_size if package.manifest.engine == "onnx" else 0
 
 
 def export(package: Package, name: str, model: str, options: Options) -> Export:
