@@ -5,8 +5,9 @@ reads it as `argosy.edge.wire`, the agent, whose distribution has it by a link, 
 passed over: the other side may be newer. Times are seconds, sizes are bytes, digests are `sha256:<hex>`; a `sha256`
 alone is hex.
 
-Routes: POST enrol, challenge, session, report; GET desired, plan, blobs/<sha256> (with Range). All but the first three
-need the token of a session in the header `SESSION`: gateways keep `Authorization` for themselves.
+Routes: POST enrol, challenge, session, report; GET desired, plan?package=<digest>&have=<digest>,…, blobs/<sha256> (with
+Range). All but the first three need the token of a session in the header `SESSION`: gateways keep `Authorization` for
+themselves.
 """
 
 from typing import Annotated, Any, Literal
@@ -187,9 +188,10 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
 
 class Transfer(msgspec.Struct, frozen=True, kw_only=True):
     """One way to get a file. `full`: `blob` is the file, compressed by zstd. `patch`: `blob` is the file, compressed by
-    zstd with the file `base` as its prefix. `chunks`: `blob` lists (sha256, size) of every chunk, in order; a chunk is
-    fetched as a blob unless a file on the device has it. `size` is that of the blob, `pieces` the SHA-256 of each of
-    its pieces, `bytes` what is sent in all."""
+    zstd with the file `base` as its prefix (`transfer` has the form). `chunks`: `blob` lists (sha256, size) of every
+    chunk, in order; those that no file on the device has are read as ranges of the file itself, whose blob is named by
+    its own sha256. `size` is that of the blob, `pieces` the SHA-256 of each of its pieces, `bytes` what is sent in
+    all."""
 
     kind: Literal["full", "patch", "chunks"]
     bytes: int

@@ -1,0 +1,1 @@
+../../../../src/argosy/edge/transfer.py

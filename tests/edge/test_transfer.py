@@ -1,0 +1,183 @@
+"""Formats of transfers: what is made of a file comes out as that file, and nothing else does."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zstandard
+
+from argosy.edge import delta, transfer
+from argosy.edge.delta import Making
+from argosy.edge.transfer import HEAD, PATCH, Piece
+from argosy.edge.wire import Transfer, UpdateFile, WireError
+
+RANDOM = np.random.default_rng(7)
+OLD = RANDOM.standard_normal(12_000).astype("f4").tobytes()
+NEAR = (np.frombuffer(OLD, "f4") * np.float32(1.0001)).tobytes()
+FEW = np.where(RANDOM.random(12_000) < 0.01, np.float32(7), np.frombuffer(OLD, "f4")).tobytes()
+PAIRS = {
+    "same": (OLD, OLD),
+    "inserted": (OLD, b"metadata" * 10 + OLD),
+    "shorter": (OLD, OLD[1000:]),
+    "near": (OLD, NEAR),
+    "near and inserted": (OLD, b"abc" + NEAR),
+    "few": (OLD, FEW),
+    "empty": (OLD, b""),
+    "of nothing": (b"", FEW),
+    "one byte": (b"a", b"b"),
+}
+
+
+def file_of(data: bytes) -> UpdateFile:
+    return UpdateFile(path="weights/model.onnx", size=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+def made(folder: Path, kind: str, new: bytes, old: bytes | None = None) -> tuple[Transfer, Path]:
+    """A way to `new`, and where its blob is."""
+    (folder / "new").write_bytes(new)
+    (folder / "old").write_bytes(old or b"")
+    base = {"old": str(folder / "old"), "base": hashlib.sha256(old).hexdigest()} if old is not None else {}
+    job = Making(kind=kind, new=str(folder / "new"), sha256=file_of(new).sha256, into=str(folder / "ways"), **base)
+    way = delta.make(job)
+    return way, folder / "ways" / way.blob
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_ways_lead_to_the_file(tmp_path: Path, pair: str) -> None:
+    old, new = PAIRS[pair]
+    for kind, base in (("full", None), ("patch", old)):
+        way, blob = made(tmp_path, kind, new, base)
+        transfer.apply(way, blob, tmp_path / "out", file_of(new), tmp_path / "old" if base is not None else None)
+        assert (tmp_path / "out").read_bytes() == new, kind
+        assert way.size == way.bytes == blob.stat().st_size
+
+
+def test_segments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (transfer, delta):
+        monkeypatch.setattr(module, "SEGMENT", 30_000)
+        monkeypatch.setattr(module, "MARGIN", 10_000)
+    for old, new in PAIRS.values():
+        way, blob = made(tmp_path, "patch", new, old)
+        transfer.apply(way, blob, tmp_path / "out", file_of(new), tmp_path / "old")
+        assert (tmp_path / "out").read_bytes() == new
+
+
+def test_small_changes_are_small_patches(tmp_path: Path) -> None:
+    whole = made(tmp_path, "full", OLD)[0].bytes
+    sizes = {pair: made(tmp_path, "patch", *PAIRS[pair][::-1])[0].bytes / whole for pair in PAIRS}
+    assert max(sizes["same"], sizes["inserted"], sizes["shorter"]) < 0.01
+    assert sizes["few"] < 0.05
+    assert max(sizes["near"], sizes["near and inserted"]) < 0.6
+
+
+def test_every_cut_patch_is_refused(tmp_path: Path) -> None:
+    way, blob = made(tmp_path, "patch", FEW, OLD)
+    whole = blob.read_bytes()
+    for size in (0, 4, 8, 12, 30, len(whole) // 2, len(whole) - 1):
+        blob.write_bytes(whole[:size])
+        with pytest.raises(WireError):
+            transfer.apply(way, blob, tmp_path / "out", file_of(FEW), tmp_path / "old")
+        assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["full", "patch"])
+def test_every_altered_byte_is_refused(tmp_path: Path, kind: str) -> None:
+    new = FEW[:4000]
+    way, blob = made(tmp_path, kind, new, OLD[:4000] if kind == "patch" else None)
+    whole = blob.read_bytes()
+    for at in range(0, len(whole), max(1, len(whole) // 60)):
+        blob.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        try:
+            transfer.apply(way, blob, tmp_path / "out", file_of(new), tmp_path / "old" if way.base else None)
+        except WireError:
+            assert not (tmp_path / "out").exists()
+        else:  # a bit that zstd does not look at
+            assert (tmp_path / "out").read_bytes() == new
+
+
+def test_bombs(tmp_path: Path) -> None:
+    file, blob, zeros = file_of(bytes(1000)), tmp_path / "blob", zstandard.compress(bytes(50_000_000))
+    forged = bytearray(zstandard.compress(bytes(1000)))
+    ways = {
+        "full": zeros,
+        "patch": PATCH + HEAD.pack(0, 0, len(zeros)) + zeros,
+        "planes": PATCH + HEAD.pack(4, 0, len(zeros)) + zeros,
+        "length": PATCH + HEAD.pack(0, 0, 1 << 31) + zeros,
+        "shift": PATCH + HEAD.pack(1, -(1 << 62), len(forged)) + forged,
+        "more": PATCH + HEAD.pack(0, 0, len(forged)) + forged + zeros,
+    }
+    (tmp_path / "old").write_bytes(b"")
+    for kind, data in ways.items():
+        blob.write_bytes(data)
+        way = Transfer(kind="full" if kind == "full" else "patch", bytes=0, blob="0" * 64, size=len(data))
+        with pytest.raises(WireError):
+            transfer.apply(way, blob, tmp_path / "out", file, tmp_path / "old")
+        assert not (tmp_path / "out").exists()
+
+
+def test_another_base_is_refused(tmp_path: Path) -> None:
+    way, blob = made(tmp_path, "patch", FEW, OLD)
+    (tmp_path / "other").write_bytes(NEAR)
+    with pytest.raises(WireError):
+        transfer.apply(way, blob, tmp_path / "out", file_of(FEW), tmp_path / "other")
+    with pytest.raises(WireError, match="needs a file"):
+        transfer.apply(way, blob, tmp_path / "out", file_of(FEW))
+
+
+def test_chunks_move_with_what_is_inserted() -> None:
+    data = RANDOM.bytes(3_000_000)
+    before = [piece for _, piece in transfer.chunked(memoryview(data))]
+    after = [piece for _, piece in transfer.chunked(memoryview(b"metadata" + data))]
+    assert sum(piece.size for piece in before) == len(data)
+    assert all(piece.size <= transfer.MOST for piece in before)
+    assert all(piece.size >= transfer.LEAST for piece in before[:-1])
+    assert 14_000 < len(data) / len(before) < 40_000
+    assert sum(piece.size for piece in after if piece not in before) < 150_000
+
+
+def test_chunks_are_part_of_the_format() -> None:
+    """As whoever reads it byte by byte cuts."""
+    data = b"".join(hashlib.sha256(at.to_bytes(2, "big")).digest() for at in range(5000))
+    gear = [int.from_bytes(hashlib.sha256(bytes([at])).digest()[:4], "big") for at in range(256)]
+    ends, begun, rolling = [], 0, 0
+    for end, byte in enumerate(data, 1):
+        rolling = ((rolling << 1) + gear[byte]) % 2**32
+        size, zeros = end - begun, 32 - rolling.bit_length()
+        if size == 65536 or (size >= 16384 and zeros >= 13) or (size >= 4096 and zeros >= 16):
+            ends.append(begun := end)
+    assert transfer.cuts(memoryview(data)) == [*ends, len(data)]
+    assert ends[:4] == [8346, 23119, 33308, 53491]
+    assert transfer.cuts(memoryview(b"")) == []
+    assert transfer.cuts(memoryview(b"a")) == [1]
+
+
+def test_a_list_of_chunks_that_does_not_fit() -> None:
+    pieces = [Piece("ab" * 32, 5000), Piece("cd" * 32, 3000)]
+    file = UpdateFile(path="model", size=8000, sha256="0" * 64)
+    assert transfer.chunks_of(transfer.listed(pieces), file) == pieces
+    for odd in (pieces[:1], [*pieces, Piece("ef" * 32, 0)], [Piece("ab" * 32, 80_000_000)]):
+        with pytest.raises(WireError):
+            transfer.chunks_of(transfer.listed(odd), file)
+    with pytest.raises(WireError, match="ends within"):
+        transfer.chunks_of(transfer.listed(pieces)[:-1], file)
+
+
+def test_folders(tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "model.onnx").write_bytes(OLD)
+    (tmp_path / "model.yaml").write_bytes(b"a")
+    files = [file_of(OLD), UpdateFile(path="model.yaml", size=1, sha256=hashlib.sha256(b"a").hexdigest())]
+    transfer.check_folder(tmp_path, files)
+    (tmp_path / "weights" / "more").write_bytes(b"")
+    with pytest.raises(WireError, match="weights/more"):
+        transfer.check_folder(tmp_path, files)
+    (tmp_path / "weights" / "more").unlink()
+    (tmp_path / "model.yaml").write_bytes(b"b")
+    with pytest.raises(WireError, match="altered"):
+        transfer.check_folder(tmp_path, files)
+    (tmp_path / "model.yaml").unlink()
+    (tmp_path / "other").write_bytes(b"a")
+    (tmp_path / "model.yaml").symlink_to(tmp_path / "other")
+    with pytest.raises(WireError):
+        transfer.check_folder(tmp_path, files)
