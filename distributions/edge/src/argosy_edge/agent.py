@@ -1,0 +1,297 @@
+"""The agent's loop: what is met goes through `update.decide`, the new state to disk, and then the decision is done.
+
+One thread decides. A second one does the step that was decided, a third one waits for what the platform wants, a fourth
+one reports; whatever serves has threads of its own and goes on through all of this.
+"""
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from argosy_edge.errors import AgentError, BadPackage, BadSignature, Unsupported
+from argosy_edge.slots import Slots, sync_tree, verify
+from argosy_edge.state import (
+    Asked,
+    Decision,
+    Died,
+    Ended,
+    Event,
+    Failed,
+    Looked,
+    Observation,
+    Started,
+    State,
+    Stopping,
+    Woke,
+)
+from argosy_edge.trial import Tally
+from argosy_edge.update import decide
+from argosy_edge.wire import Desired, Facts, Update
+
+LOOK = 1.0
+"""Seconds between two looks at a trial."""
+SAVE = 30.0
+"""Seconds after which the counts of a trial are written, if nothing else was."""
+RETRY = 5.0
+"""Seconds until a state is written again that could not be."""
+ENDING = 10.0
+"""Seconds that a step has to end in, when the agent ends."""
+
+
+class Steps(Protocol):
+    """What the agent does for an update. Each may raise an AgentError or an OSError; none is called twice at a time but
+    `look` and `release`."""
+
+    def open(self, desired: Desired) -> Update | None:
+        """The update of a statement, verified: by a key of the fleet, and by a signer where one has to have signed.
+        Raises BadSignature."""
+        ...
+
+    def fetch(self, update: Update, stop: threading.Event) -> None:
+        """Get into `Slots.parts` what the device lacks of a package. Ends soon once `stop` is set."""
+        ...
+
+    def assemble(self, update: Update, folder: Path, stop: threading.Event) -> None:
+        """Write the files of a package into an empty folder."""
+        ...
+
+    def selftest(self, update: Update, folder: Path) -> None:
+        """Load it in a process beside this one, and ask its golden examples within its budget. Raises BadPackage."""
+        ...
+
+    def load(self, update: Update, folder: Path) -> None:
+        """Start the candidate: from now on it answers as `Update.trial` says."""
+        ...
+
+    def look(self) -> Looked | Died | None:
+        """What both slots did since the last look; that the candidate's process has ended."""
+        ...
+
+    def release(self) -> bool:
+        """End the candidate's process. Whether there was one, which had not ended by itself."""
+        ...
+
+    def switch(self, update: Update | None, folder: Path) -> None:
+        """Serve this package, from a request to the next; None: nothing. The candidate's process ends after it."""
+        ...
+
+
+class Agent:
+    """One device. `notice` is told each event, `changed` each new state."""
+
+    def __init__(
+        self,
+        slots: Slots,
+        steps: Steps,
+        *,
+        facts: Facts,
+        fleet: str = "",
+        notice: Callable[[State, Event], None] = lambda state, event: None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.slots, self.steps, self.facts, self.fleet = slots, steps, facts, fleet
+        self.state, trouble = slots.read()
+        self._notice, self._monotonic = notice, monotonic
+        self._trouble = trouble
+        self._queue: queue.SimpleQueue[Desired | tuple[int, Observation] | None] = queue.SimpleQueue()
+        self._desired: Desired | None = None
+        self._work: tuple[threading.Thread, threading.Event] | None = None
+        self._number = 0
+        self._switching = self._trying = False
+        self._wake: float | None = None
+        self._again: Observation | None = None
+        self._saved = monotonic()
+        self._said = ""
+
+    def want(self, desired: Desired) -> None:
+        """What the platform wants; from any thread."""
+        self._queue.put(desired)
+
+    def stop(self) -> None:
+        """End in good order; from any thread, or a signal's handler."""
+        self._queue.put(None)
+
+    def run(self) -> None:
+        """Until `stop`."""
+        if self._trouble:
+            self._notice(self.state, Event(kind="trouble", detail=self._trouble))
+        self._next(Started())
+        while (met := self._await()) is not None:
+            for seen in self._meant(met):
+                self._next(seen)
+        healthy = self._trying
+        self._end_work(ENDING)
+        self._next(Stopping(healthy and self.steps.release()))
+
+    def _await(self) -> Observation | Desired | None:
+        """The next thing that happens."""
+        while True:
+            now = self._monotonic()
+            waits = [LOOK] if self._trying else []
+            waits += [max(0.0, self._wake - now)] if self._wake is not None else []
+            with contextlib.suppress(queue.Empty):
+                met = self._queue.get(timeout=min(waits) if waits else None)
+                if not isinstance(met, tuple):
+                    return met
+                if met[0] == self._number:
+                    return met[1]
+            if self._wake is not None and self._monotonic() >= self._wake:
+                self._wake, again, self._again = None, self._again, None
+                return again or Woke()
+            if self._trying and (found := self.steps.look()) is not None:
+                return found
+
+    def _meant(self, met: Observation | Desired) -> list[Observation]:
+        """What the machine is told. While the slot that serves is changed, what the platform wants has to wait."""
+        if isinstance(met, Desired):
+            self._desired = met
+            return [] if self._switching or self._again else self._asked()
+        if isinstance(met, Ended | Failed):
+            self._work = None
+            self._switching = False
+            self._trying = isinstance(met, Ended) and met.step == "load"
+        elif isinstance(met, Died):
+            self._trying = False
+        return [met]
+
+    def _asked(self) -> list[Observation]:
+        """What the platform wanted last, if that is known."""
+        if self._desired is None:
+            return []
+        update, envelope = None, ""
+        try:
+            update = self.steps.open(self._desired)
+            envelope = self.slots.keep(self._desired.update) if self._desired.update else ""
+        except (AgentError, OSError) as error:
+            update = None
+            self._say(error)
+        return [
+            Asked(
+                update=update,
+                envelope=envelope,
+                fleet=self.fleet,
+                facts=self.facts,
+                space=self.slots.space(self.state),
+                held=self._desired.hold,
+                drop=self._desired.drop,
+            )
+        ]
+
+    def _say(self, error: Exception) -> None:
+        """Tell once what keeps on being wrong."""
+        if (said := f"{type(error).__name__} {error}") != self._said:
+            self._said = said
+            self._notice(self.state, Event(kind="refused" if isinstance(error, AgentError) else "trouble", detail=said))
+
+    def _next(self, seen: Observation) -> None:
+        """Decide, write, do."""
+        before = self.state
+        decision, state = decide(seen, before)
+        if not self._written(before, state):
+            if decision.step == "clear" and self._trying:
+                self._trying = False
+                self.steps.release()
+            if decision.step != "switch" or state.committed != before.committed:
+                if not isinstance(seen, Asked | Looked):
+                    self._wake, self._again = self._monotonic() + RETRY, seen
+                return
+        self.state, self._said = state, ""
+        for event in decision.events:
+            self._notice(state, event)
+        self._do(decision)
+        if decision.step == "wait" and state.phase == "idle" and before.phase != "idle":
+            for each in self._asked():
+                self._next(each)
+
+    def _written(self, before: State, state: State) -> bool:
+        """Whether the state is on disk, as far as it has to be: counts of a trial alone are not written each second."""
+        now = self._monotonic()
+        if _core(before) == _core(state) and now - self._saved < SAVE:
+            return True
+        try:
+            self.slots.write(state)
+        except OSError as error:
+            self._say(error)
+            return False
+        self._saved = now
+        return True
+
+    def _do(self, decision: Decision) -> None:
+        """Begin what was decided."""
+        if decision.step == "wait":
+            if decision.seconds is not None:
+                self._wake = self._monotonic() + decision.seconds
+            return
+        self._end_work()
+        self._wake, self._trying = None, False
+        if decision.step == "pause":
+            return
+        self._switching = decision.step == "switch"
+        stop = threading.Event()
+        self._number += 1
+        thread = threading.Thread(
+            target=self._step, args=(decision, stop, self._number), name=decision.step, daemon=True
+        )
+        self._work = thread, stop
+        thread.start()
+
+    def _end_work(self, seconds: float | None = None) -> None:
+        """End the step that is done, and take no notice of how it ended."""
+        if self._work is not None:
+            thread, stop = self._work
+            stop.set()
+            thread.join(seconds)
+            self._work, self._number = None, self._number + 1
+
+    def _step(self, decision: Decision, stop: threading.Event, number: int) -> None:
+        step = decision.step
+        try:
+            self._perform(decision, stop)
+            seen: Observation = Ended(step)
+        except BadSignature as error:
+            seen = Failed(step=step, how="refused", why=error.message)
+        except (BadPackage, Unsupported) as error:
+            own = step in ("selftest", "load", "switch")
+            seen = Failed(step=step, how="bad" if own else "later", why=error.message)
+        except Exception as error:
+            said = str(error) if isinstance(error, AgentError | OSError) else repr(error)
+            seen = Failed(step=step, how="later", why=said)
+        self._queue.put((number, seen))
+
+    def _perform(self, decision: Decision, stop: threading.Event) -> None:
+        slots, steps = self.slots, self.steps
+        folder = slots.folder(decision.place)
+        update = slots.update(decision.content) if decision.content else None
+        match decision.step:
+            case "fetch" if update:
+                steps.fetch(update, stop)
+            case "assemble" if update:
+                steps.assemble(update, slots.empty(decision.place), stop)
+                sync_tree(folder)
+            case "verify" if update:
+                verify(folder, update)
+            case "selftest" if update:
+                steps.selftest(update, folder)
+            case "load" if update:
+                verify(folder, update)
+                steps.load(update, folder)
+            case "switch":
+                update = update or slots.factory_update()
+                if update:
+                    verify(folder, update)
+                steps.switch(update, folder)
+            case "clear":
+                steps.release()
+                slots.clear(self.state)
+            case _:
+                raise ValueError(f"nothing to do for {decision.step}")
+
+
+def _core(state: State) -> State:
+    return msgspec.structs.replace(state, tally=Tally())

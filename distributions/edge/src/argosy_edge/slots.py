@@ -1,0 +1,224 @@
+"""The folder of an agent: two slots, the factory model, the state, and the statements of what the slots have.
+
+    lock                    held by the one agent of this folder
+    state.json              `State` with its SHA-256
+    slots/a, slots/b        packages
+    factory, factory.json   a package and its statement, never written
+    updates/<sha256>.json   signed statements, as they came
+    parts                   what was fetched and is not assembled
+    reserve                 disk that is given up where the state could not be written without
+
+Whatever has to survive is written by `durable`: a power cut leaves the old content or the new one.
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from argosy_edge import durable
+from argosy_edge.errors import BadPackage, Conflict, InvalidArgument
+from argosy_edge.state import Content, Place, State
+from argosy_edge.wire import Envelope, Update
+
+READ = 1024 * 1024
+LEFT = 4 * 1024 * 1024
+"""Bytes of disk that no update takes."""
+RESERVE = 256 * 1024
+"""Bytes of disk with which the state can be written on a disk that something else has filled."""
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    sha256: str
+    state: msgspec.Raw
+
+
+def sync_tree(folder: Path) -> None:
+    """Make all files below a folder outlive a power cut, and it itself."""
+    for place, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            file = os.open(os.path.join(place, name), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(file)
+            finally:
+                os.close(file)
+        durable.sync_folder(Path(place))
+    durable.sync_folder(folder.parent)
+
+
+class Slots:
+    """The folder, of one agent at a time."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.parts = root / "parts"
+        self.factory = root / "factory"
+        self._updates = root / "updates"
+        self._lock: int | None = None
+
+    def claim(self) -> None:
+        """Make this the only agent of the folder, until it ends. Raises Conflict."""
+        for folder in (self.root, self.root / "slots", self._updates, self.parts):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            pid = os.pread(file, 20, 0).decode("ascii", "replace").strip()
+            os.close(file)
+            raise Conflict(
+                f"{self.root} has an agent already{f', process {pid}' if pid else ''}: end it first, or give this one "
+                "a folder of its own with --home"
+            ) from None
+        os.ftruncate(file, 0)
+        os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
+        self._lock = file
+        self._reserve()
+
+    def _reserve(self) -> None:
+        path = self.root / "reserve"
+        with contextlib.suppress(OSError):
+            if not path.exists() or path.stat().st_size != RESERVE:
+                durable.write(path, os.urandom(RESERVE))
+
+    def release(self) -> None:
+        """Let another agent have the folder."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def folder(self, place: Place) -> Path:
+        """Where a slot, or the factory model, has its files."""
+        return self.root / "slots" / place if place else self.factory
+
+    def read(self) -> tuple[State, str]:
+        """The state, and what is wrong with it. A state that is damaged is put aside: the factory model serves, and no
+        update is taken that is older than any that was seen."""
+        path = self.root / "state.json"
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return State(), ""
+        try:
+            kept = msgspec.json.decode(data, type=_Kept)
+            if hashlib.sha256(bytes(kept.state)).hexdigest() != kept.sha256:
+                raise ValueError("its SHA-256 is another")
+            return msgspec.json.decode(kept.state, type=State), ""
+        except (msgspec.MsgspecError, ValueError) as error:
+            os.replace(path, path.with_suffix(".damaged"))
+            return State(floor=max(self._indices(), default=0)), f"{path} is damaged ({error}) and was put aside"
+
+    def write(self, state: State) -> None:
+        """Make a state the present one. Raises OSError, and then the one before is."""
+        body = msgspec.json.encode(state)
+        kept = msgspec.json.encode(_Kept(hashlib.sha256(body).hexdigest(), msgspec.Raw(body)))
+        try:
+            durable.write(self.root / "state.json", kept)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            (self.root / "reserve").unlink(missing_ok=True)
+            durable.write(self.root / "state.json", kept)
+
+    def keep(self, envelope: Envelope) -> str:
+        """Put a statement on disk. Its name in the state."""
+        data = msgspec.json.encode(envelope)
+        sha256 = hashlib.sha256(data).hexdigest()
+        path = self._updates / f"{sha256}.json"
+        if not path.exists() or path.read_bytes() != data:
+            durable.write(path, data)
+        return sha256
+
+    def update(self, content: Content) -> Update:
+        """The statement of a slot, as it was verified when it came. Raises BadPackage."""
+        return self._update(content.envelope)
+
+    def _update(self, name: str) -> Update:
+        path = self._updates / f"{name}.json"
+        try:
+            data = path.read_bytes()
+            if hashlib.sha256(data).hexdigest() != name:
+                raise BadPackage(f"{path} is damaged: its SHA-256 is another")
+            envelope = msgspec.json.decode(data, type=Envelope)
+            return msgspec.json.decode(envelope.payload, type=Update)
+        except (OSError, msgspec.MsgspecError) as error:
+            raise BadPackage(f"{path} cannot be read: {error}") from None
+
+    def _indices(self) -> Iterator[int]:
+        for path in self._updates.glob("*.json"):
+            with contextlib.suppress(BadPackage):
+                yield self._update(path.stem).index
+
+    def factory_update(self) -> Update | None:
+        """The statement of the factory model; None where there is none. Raises InvalidArgument."""
+        path = self.root / "factory.json"
+        if not path.is_file():
+            return None
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Update)
+        except (OSError, msgspec.MsgspecError) as error:
+            raise InvalidArgument(f"{path} of the factory model cannot be read: {error}") from None
+
+    def space(self, state: State) -> int:
+        """Bytes that an update may take: what is free, and what the slot has that it is written to."""
+        found = os.statvfs(self.root)
+        return max(0, found.f_bavail * found.f_frsize - LEFT) + size_of(self.folder(state.free)) + size_of(self.parts)
+
+    def empty(self, place: Place) -> Path:
+        """Take away what a slot has, for it to be written."""
+        folder = self.folder(place)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700)
+        return folder
+
+    def clear(self, state: State, parts: bool = True) -> None:
+        """Take away what the state does not name."""
+        for place in ("a", "b"):
+            if place not in state.slots and place != state.committed:
+                shutil.rmtree(self.folder(place), ignore_errors=True)
+        if parts:
+            shutil.rmtree(self.parts, ignore_errors=True)
+            self.parts.mkdir(mode=0o700)
+        named = {content.envelope for content in state.slots.values()}
+        for path in self._updates.glob("*"):
+            if path.stem not in named:
+                path.unlink(missing_ok=True)
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of the files below a folder."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
+
+
+def verify(folder: Path, update: Update) -> None:
+    """Raise BadPackage unless a folder has exactly the files of an update, and nothing but files."""
+    wanted = {each.path: each for each in update.files}
+    for place, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            path = Path(place, name)
+            known = str(path.relative_to(folder))
+            if path.is_symlink() or (name in names and (known not in wanted or not path.is_file())):
+                raise BadPackage(f"{path} does not belong to the package {update.ref}")
+    for each in update.files:
+        path = folder / each.path
+        try:
+            size, found = path.stat().st_size, sha256_of(path)
+        except OSError as error:
+            raise BadPackage(f"{path} cannot be read: {error.strerror}") from None
+        if size != each.size or found != each.sha256:
+            raise BadPackage(f"{path} is not what was signed: {size:,} bytes, sha256 {found[:12]}…")
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, read in parts."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while data := file.read(READ):
+            digest.update(data)
+    return digest.hexdigest()
