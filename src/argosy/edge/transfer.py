@@ -13,7 +13,7 @@ import hashlib
 import mmap
 import os
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
@@ -22,10 +22,10 @@ import numpy as np
 
 from .wire import PIECE, Transfer, UpdateFile, WireError
 
-PATCH = b"ArgosyP1"
+PATCH = b"A1"
 SEGMENT = 4 * 1024 * 1024
 MARGIN = 4 * 1024 * 1024
-HEAD = struct.Struct("<BqI")
+HEAD = struct.Struct("<BiI")
 """Of a segment: how many byte planes (0: the old file is the prefix), how far the old file's bytes lie ahead of the new
 one's, bytes of the frame."""
 PLANES = (1, 2, 4, 8)
@@ -124,7 +124,7 @@ def _patch(source: BinaryIO, old: memoryview, output: Assembly) -> None:
         if len(head) != HEAD.size:
             raise WireError(f"{what} ends early")
         planes, shift, length = HEAD.unpack(head)
-        if length > wanted + wanted // 64 + 1024 or planes not in (0, *PLANES) or abs(shift) > 1 << 48:
+        if length > wanted + wanted // 64 + 1024 or planes not in (0, *PLANES):
             raise WireError(f"{what} has a segment that cannot be")
         frame = source.read(length)
         if not planes:
@@ -266,23 +266,6 @@ def hashed(path: Path) -> str:
     """The SHA-256 of a file."""
     with path.open("rb", buffering=0) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def check_folder(folder: Path, files: Sequence[UpdateFile]) -> None:
-    """Raise WireError unless a folder has exactly these files, each as it was signed: nothing else, and no links."""
-    wanted = {each.path: each for each in files}
-    found: Mapping[str, os.stat_result] = {
-        str(path.relative_to(folder)): path.lstat()
-        for path in folder.rglob("*")
-        if path.is_symlink() or not path.is_dir()
-    }
-    if odd := sorted(found.keys() ^ wanted.keys()):
-        raise WireError(f"{folder} lacks or has besides: {', '.join(odd[:5])}")
-    for path, file in wanted.items():
-        if found[path].st_mode & 0o170000 != 0o100000 or found[path].st_size != file.size:
-            raise WireError(f"{path} of {folder} is no file of {file.size} bytes")
-        if hashed(folder / path) != file.sha256:
-            raise WireError(f"{path} of {folder} is altered: its SHA-256 is not the one that was signed")
 
 
 def _zstd() -> Any:

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,9 +17,10 @@ import pytest
 from argosy.edge import delta
 from argosy.edge.delta import Making
 from argosy_edge import fetch
+from argosy_edge.errors import BadPackage, StorageFull
 from argosy_edge.fetch import Counts, Fetcher, Interrupted, Stale
 from argosy_edge.transfer import PIECE, hashed
-from argosy_edge.wire import Transfer, TransferPlan, UpdateFile, WireError
+from argosy_edge.wire import Transfer, TransferPlan, UpdateFile
 
 RANDOM = np.random.default_rng(7)
 OLD = RANDOM.standard_normal(300_000).astype("f4").tobytes()
@@ -98,9 +100,15 @@ class Device:
         stop = lambda: self.stopped  # noqa: E731
         return Fetcher(self.platform, self.work, stop=stop, sleep=self.waited.append, clock=lambda: self.now)
 
+    def again(self, folder: Path) -> None:
+        """As if nothing had been fetched."""
+        shutil.rmtree(self.work)
+        self.into = folder / "other"
+
     def fetch(self) -> Fetcher:
         fetcher = self.fetcher()
-        fetcher.fetch([self.file], self.plan, self.into, self.have)
+        fetcher.fetch([self.file], self.plan, self.have)
+        fetcher.assemble([self.file], self.into, self.have)
         assert hashed(self.into / PATH) == self.name
         return fetcher
 
@@ -111,7 +119,7 @@ def test_each_way(tmp_path: Path, kind: str) -> None:
     counts = device.fetch().counts
     assert counts.again == 0
     assert counts.sent == device.blob.stat().st_size if kind != "chunks" else counts.sent < 250_000
-    assert not [each for each in device.work.iterdir() if each.name != "counts.json"]
+    assert {each.name for each in device.work.iterdir()} == {"counts.json", f"{device.name}.file"}
 
 
 def test_what_is_there_is_not_fetched(tmp_path: Path) -> None:
@@ -121,7 +129,7 @@ def test_what_is_there_is_not_fetched(tmp_path: Path) -> None:
     device.fetch()
     assert len(device.platform.asked) == asked
     device.have[device.name] = device.into / PATH
-    device.into = tmp_path / "other"
+    device.again(tmp_path)
     device.fetch()
     assert len(device.platform.asked) == asked
 
@@ -159,8 +167,8 @@ def test_a_blob_that_is_always_changed_gives_way_to_the_next(tmp_path: Path) -> 
     full = device.plan.files[device.name][1].blob
     assert device.platform.asked[-1][0] == f"blobs/{full}"
     (device.blob.parent / full).write_bytes(bytes(device.plan.files[device.name][1].size))
-    device.into = tmp_path / "other"
-    with pytest.raises(WireError, match=r"patch: piece \d .*full: piece"):
+    device.again(tmp_path)
+    with pytest.raises(BadPackage, match=r"patch: piece \d .*full: piece"):
         device.fetch()
     assert not (device.into / PATH).exists()
 
@@ -170,7 +178,7 @@ def test_an_altered_base_gives_way_to_the_whole_file(tmp_path: Path) -> None:
     (tmp_path / "old").write_bytes(bytes(len(OLD)))
     device.fetch()
     device.have = {}
-    device.into = tmp_path / "other"
+    device.again(tmp_path)
     before = len(device.platform.asked)
     device.fetch()
     assert {name for name, _, _ in device.platform.asked[before:]} == {
@@ -262,7 +270,7 @@ def test_it_waits_as_long_as_it_is_asked_to(tmp_path: Path) -> None:
     device.fetch()
     assert device.waited == [7, 7]
     device.platform.odd = lambda *_: Response(503, {"Retry-After": "soon"}, b"")
-    device.into = tmp_path / "other"
+    device.again(tmp_path)
     with pytest.raises(Interrupted, match="503"):
         device.fetch()
 
@@ -279,9 +287,8 @@ def test_it_stops_when_it_is_asked_to(tmp_path: Path) -> None:
 def test_no_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     device = Device(tmp_path, "full")
     monkeypatch.setattr(fetch, "RESERVE", 1 << 60)
-    with pytest.raises(OSError, match="the update needs") as error:
+    with pytest.raises(StorageFull, match="the update needs"):
         device.fetch()
-    assert error.value.errno == errno.ENOSPC
     assert device.platform.asked == []
 
 
@@ -305,7 +312,7 @@ def test_a_disk_that_fills_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_paths_that_lead_out(tmp_path: Path, path: str) -> None:
     device = Device(tmp_path, "full")
     device.file = UpdateFile(path=path, size=len(NEW), sha256=device.name)
-    with pytest.raises(WireError, match="no path within"):
+    with pytest.raises(BadPackage, match="no path within"):
         device.fetch()
 
 
@@ -314,7 +321,7 @@ def test_plans_that_contradict_themselves(tmp_path: Path, change: dict[str, obje
     device = Device(tmp_path, "full")
     (way,) = device.plan.files[device.name]
     device.plan = TransferPlan(files={device.name: (msgspec.structs.replace(way, **change),)})
-    with pytest.raises((WireError, OSError)):
+    with pytest.raises((BadPackage, StorageFull)):
         device.fetch()
 
 
@@ -331,6 +338,7 @@ def test_what_a_power_cut_left_is_hashed(tmp_path: Path) -> None:
 
 CHILD = """
 import sys, pathlib, msgspec
+from argosy_edge.errors import BadPackage, StorageFull
 from argosy_edge.fetch import Fetcher
 from argosy_edge.wire import TransferPlan, UpdateFile
 from tests.distributions.edge.test_fetch import Platform
@@ -347,7 +355,7 @@ def odd(number, response):
 platform.odd = odd
 plan = msgspec.json.decode(sys.argv[2], type=TransferPlan)
 file = msgspec.json.decode(sys.argv[3], type=UpdateFile)
-Fetcher(platform, root / "work").fetch([file], plan, root / "slot")
+Fetcher(platform, root / "work").fetch([file], plan)
 """
 
 

@@ -1,4 +1,4 @@
-"""Gets the files of an update: by the way of the fewest bytes, over a network that breaks, into a folder.
+"""Gets the files of an update: by the way of the fewest bytes, over a network that breaks.
 
 What is on its way lies in a file that grows, named by its content. After a kill or a power cut its pieces are hashed:
 those that are what they have to be stay, so nothing else has to be written down, and nothing is believed.
@@ -18,6 +18,7 @@ from typing import Protocol, Self
 import msgspec
 
 from .durable import sync_folder
+from .errors import BadPackage, StorageFull, Unavailable
 from .transfer import LEAST, ChunkPlace, Piece, apply, chunks_of, hashed, pieces_of, spans
 from .wire import Transfer, TransferPlan, UpdateFile, WireError
 
@@ -38,7 +39,7 @@ WRONG = 3
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
 
 
-class Interrupted(Exception):
+class Interrupted(Unavailable):
     """The network is gone, or the platform asks to wait: what came stays. `after`: seconds to wait for at least."""
 
     def __init__(self, message: str, after: float = 0.0) -> None:
@@ -46,7 +47,7 @@ class Interrupted(Exception):
         self.after = after
 
 
-class Stale(WireError):
+class Stale(Unavailable):
     """The platform has a blob no longer: a new plan is needed."""
 
 
@@ -93,25 +94,42 @@ class Fetcher:
         with suppress(OSError, msgspec.MsgspecError):
             self.counts = msgspec.json.decode(self._saved.read_bytes(), type=Counts)
 
-    def fetch(self, files: Sequence[UpdateFile], plan: TransferPlan, into: Path, have: Mapping[str, Path] = {}) -> None:
-        """Have these files in the folder `into`, each checked and on the disk; `have`: files of the device by their
-        sha256. What is there already stays; call it again to go on.
+    def fetch(self, files: Sequence[UpdateFile], plan: TransferPlan, have: Mapping[str, Path] = {}) -> None:
+        """Have these files, each checked and on the disk, for `assemble`; `have`: files of the device by their sha256.
+        What is there already stays: call it again to go on.
 
-        Raises Interrupted; Stale; OSError (ENOSPC) before it begins where the disk is too small; WireError where no way
-        leads to what was signed."""
-        for file in files:
-            safe(file.path)
-        missing = [file for file in files if not _right(into / file.path, file)]
-        self._room(missing, plan, have, into)
-        for file in missing:
-            target = into / file.path
-            target.parent.mkdir(parents=True, exist_ok=True)
+        Raises Interrupted; Stale; StorageFull before it begins; OSError; BadPackage where no way leads to what was
+        signed."""
+        missing = {each.sha256: each for each in files if not (self._made(each) or _right(have.get(each.sha256), each))}
+        self._room([*missing.values()], plan)
+        for file in missing.values():
             fresh = self.folder / f"{file.sha256}.new"
             self._make(file, plan.files.get(file.sha256, ()), fresh, have)
-            os.replace(fresh, target)
-            for folder in (target.parent, *target.parent.relative_to(into).parents):
-                sync_folder(into / folder)
+            os.replace(fresh, self._place(file))
+            sync_folder(self.folder)
         self.save()
+
+    def assemble(self, files: Sequence[UpdateFile], into: Path, have: Mapping[str, Path] = {}) -> None:
+        """Write the files of a package into a folder: of those that were fetched, else of those that the device has.
+        Raises BadPackage where one is missing, or leads out of the folder; OSError."""
+        for file in files:
+            target = into / safe(file.path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source = self._place(file) if self._place(file).exists() else have.get(file.sha256)
+            if source is None or not source.is_file():
+                raise BadPackage(f"{file.path} was not fetched")
+            shutil.copyfile(source, target)
+            with target.open("rb+") as written:
+                os.fsync(written.fileno())
+
+    def _place(self, file: UpdateFile) -> Path:
+        return self.folder / f"{file.sha256}.file"
+
+    def _made(self, file: UpdateFile) -> bool:
+        """Whether a file was made before, and is intact."""
+        if not (made := _right(self._place(file), file)):
+            self._place(file).unlink(missing_ok=True)
+        return made
 
     def forget(self) -> None:
         """Throw away what is on its way, and the counts: the update is done, or not wanted any more."""
@@ -125,24 +143,17 @@ class Fetcher:
         fresh.write_bytes(msgspec.json.encode(self.counts))
         os.replace(fresh, self._saved)
 
-    def _room(self, missing: Sequence[UpdateFile], plan: TransferPlan, have: Mapping[str, Path], into: Path) -> None:
-        """Raise OSError where the files, and the largest of what they are made from, have no space."""
-        blobs = [way.size for file in missing for way in plan.files.get(file.sha256, ())[:1] if file.sha256 not in have]
-        there = sum(each.stat().st_blocks * 512 for each in self.folder.iterdir() if each.is_file())
+    def _room(self, missing: Sequence[UpdateFile], plan: TransferPlan) -> None:
+        """Raise StorageFull where the files, and the largest of what they are made from, have no space."""
+        blobs = [way.size for file in missing for way in plan.files.get(file.sha256, ())[:1]]
+        there = sum(each.stat().st_blocks * 512 for each in self.folder.iterdir() if each.suffix != ".file")
         needed = sum(file.size for file in missing) + max(blobs, default=0) - there + RESERVE
         status = os.statvfs(self.folder)
-        free = status.f_bavail * status.f_frsize
-        if missing and needed > free:
-            raise OSError(errno.ENOSPC, f"the update needs {needed} bytes, {free} are free on the disk of {into}")
+        if missing and needed > (free := status.f_bavail * status.f_frsize):
+            raise StorageFull(f"the update needs {needed:,} bytes on the disk of {self.folder}, {free:,} are free")
 
     def _make(self, file: UpdateFile, ways: Sequence[Transfer], fresh: Path, have: Mapping[str, Path]) -> None:
-        """A file, from one of the device, or by the first way that leads to it."""
-        if (same := have.get(file.sha256)) and _right(same, file):
-            with same.open("rb") as source, fresh.open("wb") as target:
-                shutil.copyfileobj(source, target)
-                target.flush()
-                os.fsync(target.fileno())
-            return
+        """A file, by the first way that leads to it."""
         wrong: list[str] = []
         left = [way for way in ways if not way.base or way.base in have]
         while left:
@@ -161,12 +172,10 @@ class Fetcher:
                     apply(way, blob, fresh, file, have[way.base] if way.base else None)
                 blob.unlink()
                 return
-            except Stale:
-                raise
             except WireError as error:
                 blob.unlink(missing_ok=True)
                 wrong.append(f"{way.kind}: {error}")
-        raise WireError(f"no way leads to {file.path}: {'; '.join(wrong) or 'the plan has none for this device'}")
+        raise BadPackage(f"no way leads to {file.path}: {'; '.join(wrong) or 'the plan has none for this device'}")
 
     def _chunks(self, pieces: list[Piece], known: Mapping[str, ChunkPlace], file: UpdateFile, fresh: Path) -> None:
         """A file out of chunks, of which the missing ones are read out of the file on the platform."""
@@ -331,16 +340,16 @@ def _checked(answer: Answer, name: str, start: int, end: int, total: int) -> int
 
 
 def safe(path: str) -> str:
-    """Raise WireError for a path that leads out of the folder of its package."""
+    """Raise BadPackage for a path that leads out of the folder of its package."""
     parts = PurePosixPath(path).parts
     if not parts or path.startswith("/") or "\\" in path or "\0" in path or {"..", "."} & {*path.split("/")}:
-        raise WireError(f"'{path[:80]}' is no path within a package")
+        raise BadPackage(f"'{path[:80]}' is no path within a package")
     return path
 
 
-def _right(path: Path, file: UpdateFile) -> bool:
+def _right(path: Path | None, file: UpdateFile) -> bool:
     """Whether a file is there, as it was signed."""
-    return path.is_file() and path.stat().st_size == file.size and hashed(path) == file.sha256
+    return path is not None and path.is_file() and path.stat().st_size == file.size and hashed(path) == file.sha256
 
 
 def _chunky(paths: Iterable[Path]) -> list[Path]:
