@@ -1,4 +1,5 @@
-"""One golden set, every mode: online, batch, in process, shared library, WebAssembly, browser, C here, C under QEMU.
+"""One golden set, every mode: online, batch, in process, the agent of devices here and for aarch64 under QEMU, shared
+library, WebAssembly, browser, C here, C under QEMU.
 
     python -m prove.parity --models forest,network
 
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import numpy as np
 
 import argosy
@@ -31,6 +33,9 @@ from argosy.embedded import selftest, verify
 from argosy.embedded.export import Generated, generate
 from argosy.embedded.web import web
 from argosy.packaging.package import Package
+from argosy_edge import model as device
+from argosy_edge.server import DeviceServer
+from prove import aarch64
 from tests.ports import free
 
 Answers = dict[str, np.ndarray]
@@ -118,6 +123,40 @@ def batch(case: Case) -> Answers:
         raise RuntimeError(ran.stderr)
     lines = [json.loads(line) for part in sorted(output.glob("*.jsonl")) for line in part.read_text().splitlines()]
     return {name: np.array([line[name] for line in lines]) for name in case.wanted}
+
+
+def agent(case: Case) -> Answers:
+    """The server of the agent of devices, asked over HTTP with bytes."""
+    import tritonclient.http as triton
+
+    loaded = device.load(case.package.folder, _manifest(case))
+    loaded.selftest()
+    server = DeviceServer(0).start()
+    try:
+        server.swap(loaded)
+        inputs: list[Any] = []
+        for tensor in case.package.golden_inputs():
+            inputs.append(triton.InferInput(tensor.name, list(tensor.array.shape), tensor.datatype))
+            inputs[-1].set_data_from_numpy(tensor.array)
+        with triton.InferenceServerClient(f"127.0.0.1:{server.port}") as client:
+            answer = client.infer(loaded.name, inputs)
+        return {name: answer.as_numpy(name) for name in case.wanted}
+    finally:
+        server.stop()
+
+
+def agent_aarch64(case: Case) -> Answers:
+    """The agent's program for aarch64, under qemu-user."""
+    _need(aarch64.QEMU)
+    outputs = aarch64.golden(case.package.folder, _manifest(case))["outputs"]
+    return {name: np.array(values).reshape(shape) for name, (shape, values) in outputs.items()}
+
+
+def _manifest(case: Case) -> dict[str, Any]:
+    """As an update has it."""
+    if case.package.manifest.engine != "onnx":
+        raise Lacking(f"devices run onnx packages, and this one is of the engine {case.package.manifest.engine}")
+    return msgspec.json.decode(msgspec.json.encode(case.package.manifest))
 
 
 def library(case: Case) -> Answers:
@@ -226,6 +265,8 @@ MODES: dict[str, Callable[[Case], Answers]] = {
     "in process": in_process,
     "online": online,
     "batch": batch,
+    "agent": agent,
+    "agent, aarch64": agent_aarch64,
     "shared library": library,
     "WebAssembly": webassembly,
     "browser": browser,
