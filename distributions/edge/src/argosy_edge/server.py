@@ -16,20 +16,17 @@ from typing import Any, Protocol
 
 import msgspec
 
-from argosy_edge import __version__, protocol
+from argosy_edge import __version__, http11, protocol
 from argosy_edge.errors import (
     AgentError,
     Conflict,
     Internal,
     InvalidArgument,
     NotFound,
-    PayloadTooLarge,
-    PermissionDenied,
     RequestTimeout,
-    RequestTooLarge,
     Unavailable,
-    UnsupportedEncoding,
 )
+from argosy_edge.http11 import Headers
 from argosy_edge.model import EdgeModel
 from argosy_edge.tensors import Arrays
 from argosy_edge.trial import cell
@@ -37,10 +34,6 @@ from argosy_edge.wire import Arm
 
 log = logging.getLogger("argosy.edge")
 
-MOST_HEAD = 16 * 1024
-MOST_BODY = 32 * 1024 * 1024
-MOST_CHUNKED = 4 * 1024 * 1024
-"""Of a body whose length is not known before it comes."""
 MOST_HELD = 64 * 1024 * 1024
 """Bytes of all bodies that are held at once."""
 MOST_CONNECTIONS = 64
@@ -51,9 +44,6 @@ SLOWEST = 30.0
 IDLE = 75.0
 HUNG = 60.0
 """Seconds after which a model that does not answer is called dead."""
-_REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 503: "Service Unavailable"}
-_LOCAL = ("localhost", "127.0.0.1", "[::1]")
-Headers = dict[str, str]
 
 
 class Observer(Protocol):
@@ -103,7 +93,7 @@ class DeviceServer:
         self._pool = ThreadPoolExecutor(workers, "model")
         self._running: dict[int, float] = {}
         self._waiting = self._held = 0
-        self._local = host in _LOCAL or host == "::1"
+        self._local = host in http11.LOCAL or host == "::1"
         self._open: set[asyncio.Task[None]] = set()
         self._socket = _bound(host, port)
         self._loop = asyncio.new_event_loop()
@@ -174,7 +164,9 @@ class DeviceServer:
     async def _serve(self) -> None:
         self._ended, self._idle = asyncio.Event(), asyncio.Event()
         self._idle.set()
-        self._server = await asyncio.start_server(self._connected, sock=self._socket, limit=MOST_HEAD, backlog=128)
+        self._server = await asyncio.start_server(
+            self._connected, sock=self._socket, limit=http11.MOST_HEAD, backlog=128
+        )
         self._ready.set()
         await self._ended.wait()
 
@@ -191,18 +183,22 @@ class DeviceServer:
         task = asyncio.current_task()
         assert task is not None
         self._open.add(task)
+        writer.transport.set_write_buffer_limits(high=0)  # an answer that is written has left
         try:
+            if len(self._open) > 2 * MOST_CONNECTIONS:
+                return
             if len(self._open) > MOST_CONNECTIONS:
                 error = Unavailable(f"{MOST_CONNECTIONS} connections are open: close one, or try again")
-                await _write(writer, *_refusal(error), {}, keep=False)
+                await http11.write(writer, *_refusal(error), {}, keep=False)
             else:
                 while await self._exchange(reader, writer):
                     pass
+            await http11.linger(reader, writer)
         except (OSError, asyncio.IncompleteReadError, TimeoutError, asyncio.CancelledError):
             pass  # who left, or is too slow to read
         finally:
             self._open.discard(task)
-            writer.transport.abort() if writer.is_closing() else writer.close()
+            writer.transport.abort()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """One request and its answer. Returns whether the connection stays."""
@@ -216,9 +212,9 @@ class DeviceServer:
         fields: Headers = {}
         try:
             async with asyncio.timeout(SLOWEST):
-                method, path, headers, stays = await _head(first, reader)
+                method, path, headers, stays = await http11.read_head(first, reader)
                 held = self._hold(headers)
-                body = await _body(headers, reader, writer)
+                body = await http11.read_body(headers, reader, writer)
             keep = stays
             status, data, fields = await self._answer(method, path, headers, body)
         except TimeoutError:
@@ -227,21 +223,13 @@ class DeviceServer:
             status, data = _refusal(error)
         finally:
             self._held -= held
-        await _write(writer, status, data, fields, keep=keep, head=method == "HEAD")
+        async with asyncio.timeout(SLOWEST):
+            await http11.write(writer, status, data, fields, keep=keep, head=method == "HEAD")
         return keep
 
     def _hold(self, headers: Headers) -> int:
         """Reserve the bytes of a body. Raises AgentError where it is too large, or others hold too much."""
-        length, coding = headers.get("content-length"), headers.get("transfer-encoding")
-        if coding is None and length is None:
-            return 0
-        if (coding is not None and (length is not None or coding.lower() != "chunked")) or (
-            length is not None and not (length.isascii() and length.isdigit() and len(length) < 20)
-        ):
-            raise InvalidArgument("the length of the body is not said in one way that can be read")
-        size = MOST_CHUNKED if length is None else int(length)
-        if size > MOST_BODY:
-            raise PayloadTooLarge(f"the body has {size} bytes; at most {MOST_BODY} are taken")
+        size = http11.length_of(headers)
         if self._held + size > MOST_HELD:
             raise Unavailable("other requests hold all the memory there is for bodies: try again")
         self._held += size
@@ -249,7 +237,7 @@ class DeviceServer:
 
     async def _answer(self, method: str, path: str, headers: Headers, body: bytes) -> tuple[int, bytes, Headers]:
         if self._local:
-            _check_host(headers.get("host"))
+            http11.check_host(headers.get("host"))
         asked = protocol.operation(method, path)
         if asked.name == "infer":
             model = self._named(asked)
@@ -328,86 +316,3 @@ def _bound(host: str, port: int) -> socket.socket:
         found.close()
         raise Conflict(f"cannot listen on {host} port {port}: {error.strerror}; choose another with --port") from None
     return found
-
-
-async def _head(first: bytes, reader: asyncio.StreamReader) -> tuple[str, str, Headers, bool]:
-    """Method, path, headers with small names, and whether the connection stays. Raises AgentError."""
-    try:
-        text = first + await reader.readuntil(b"\r\n\r\n")
-    except asyncio.LimitOverrunError:
-        raise RequestTooLarge(f"the request line and headers have more than {MOST_HEAD} bytes") from None
-    lines = text.decode("latin-1").split("\r\n")[:-2]
-    method, _, rest = lines[0].partition(" ")
-    target, _, version = rest.rpartition(" ")
-    if version not in ("HTTP/1.1", "HTTP/1.0") or not method.isalpha() or not target.startswith("/"):
-        raise InvalidArgument("this is no HTTP request")
-    headers: Headers = {}
-    for line in lines[1:]:
-        name, colon, value = line.partition(":")
-        if not colon or not name or name != name.strip() or "\0" in line:
-            raise InvalidArgument("a header line is malformed")
-        if name.lower() in headers and name.lower() in ("content-length", "transfer-encoding", "host"):
-            raise InvalidArgument(f"the header {name[:40]} is given twice")
-        headers[name.lower()] = value.strip()
-    said = headers.get("connection", "").lower()
-    keep = "close" not in said and (version == "HTTP/1.1" or "keep-alive" in said)
-    return method, target.partition("?")[0], headers, keep
-
-
-async def _body(headers: Headers, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
-    if (encoding := headers.get("content-encoding", "identity").lower()) != "identity":
-        raise UnsupportedEncoding(f"the body is encoded by '{encoding[:40]}'; a device reads none that is")
-    if headers.get("expect", "").lower() == "100-continue":
-        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    try:
-        if "transfer-encoding" in headers:
-            return await _chunks(reader)
-        return await reader.readexactly(int(headers.get("content-length", "0")))
-    except asyncio.IncompleteReadError:
-        raise InvalidArgument("the connection ended within the body") from None
-
-
-async def _chunks(reader: asyncio.StreamReader) -> bytes:
-    body = bytearray()
-    while True:
-        try:
-            line = (await reader.readuntil(b"\r\n")).partition(b";")[0].strip()
-            size = int(line, 16) if line.isalnum() else -1
-        except (ValueError, asyncio.LimitOverrunError):
-            size = -1
-        if size < 0:
-            raise InvalidArgument("a chunk of the body has no length")
-        if len(body) + size > MOST_CHUNKED:
-            raise PayloadTooLarge(f"the body has more than {MOST_CHUNKED} bytes, without a Content-Length")
-        if not size:
-            break
-        body += await reader.readexactly(size)
-        if await reader.readexactly(2) != b"\r\n":
-            raise InvalidArgument("a chunk of the body is longer than it says")
-    for _ in range(64):  # trailers
-        with contextlib.suppress(asyncio.LimitOverrunError):
-            if await reader.readuntil(b"\r\n") == b"\r\n":
-                return bytes(body)
-    raise RequestTooLarge("there are too many lines behind the body")
-
-
-async def _write(
-    writer: asyncio.StreamWriter, status: int, data: bytes, fields: Headers, *, keep: bool, head: bool = False
-) -> None:
-    headers = {"content-type": protocol.JSON, "content-length": str(len(data)), **fields}
-    if not keep:
-        headers["connection"] = "close"
-    lines = [
-        f"HTTP/1.1 {status} {_REASONS.get(status, 'Error')}",
-        *(f"{name}: {value}" for name, value in headers.items()),
-    ]
-    writer.write("\r\n".join([*lines, "", ""]).encode("latin-1") + (b"" if head else data))
-    await asyncio.wait_for(writer.drain(), SLOWEST)
-
-
-def _check_host(host: str | None) -> None:
-    """Refuse what a web page leads here by a name of its own: a browser says it, and cannot say another."""
-    if host is not None:
-        name, _, port = host.lower().rpartition(":")
-        if (name if name and port.isdecimal() else host.lower()) not in _LOCAL:
-            raise PermissionDenied(f"a device answers to {', '.join(_LOCAL)}, not to '{host[:80]}'")
