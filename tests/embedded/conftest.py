@@ -1,7 +1,11 @@
 """Packages of trees, and C that is compiled and asked."""
 
 import ctypes
+import functools
+import http.server
+import json
 import subprocess
+import threading
 
 import joblib
 import numpy as np
@@ -9,6 +13,7 @@ import pytest
 
 from argosy.client.local import locate
 from tests import programs
+from tests.console.conftest import FLAGS
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +37,20 @@ def package(forest, tmp_path_factory):
     located = locate(path)
     yield located.open()
     located.release()
+
+
+@pytest.fixture(scope="session")
+def recurrent(tmp_path_factory):
+    """A network without C, as steps may be any number: rows of steps of 3 values."""
+    from tests.embedded.nets.kit import node, random, write
+
+    nodes = [
+        node("Transpose", ["x"], ["steps"], perm=[1, 0, 2]),
+        node("LSTM", ["steps", "w", "r"], ["", "last"], hidden_size=4),
+        node("Squeeze", ["last", "axis"], ["y"]),
+    ]
+    constants = {"w": random(1, 16, 3), "r": random(1, 16, 4), "axis": np.array([0])}
+    return write(tmp_path_factory.mktemp("lstm") / "steps.onnx", nodes, ["T", 3], ["y"], constants)
 
 
 class Compiled:
@@ -71,3 +90,47 @@ class Compiled:
 @pytest.fixture
 def compiled(tmp_path):
     return lambda code: Compiled(code, tmp_path)
+
+
+@pytest.fixture
+def in_a_browser():
+    """What the page of a folder answers to its example, and what it answers once its server is gone."""
+    return _in_a_browser
+
+
+def _in_a_browser(folder):
+    from selenium import webdriver
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = programs.need("chromium", "chromium-browser", "google-chrome")
+    for flag in FLAGS:
+        options.add_argument(flag)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    driver = webdriver.Chrome(options, webdriver.ChromeService(programs.need("chromedriver")))
+    wait = WebDriverWait(driver, 60)
+
+    def asked():
+        driver.get(f"http://127.0.0.1:{server.server_port}/")
+        wait.until(lambda _: driver.find_element(By.ID, "selftest").text != "…")
+        assert driver.find_element(By.ID, "selftest").text == "16 of 16 answered as they have to be"
+        assert not driver.execute_script("return self.crossOriginIsolated")
+        wait.until(lambda _: driver.find_element(By.ID, "predict").is_enabled())
+        driver.find_element(By.ID, "predict").click()
+        return json.loads(wait.until(lambda _: driver.find_element(By.ID, "answer").text))
+
+    try:
+        first = asked()
+        wait.until(lambda _: driver.execute_script("return !!navigator.serviceWorker.controller"))
+        server.shutdown()
+        server.server_close()
+        return first, asked()
+    finally:
+        driver.quit()
+        server.shutdown()
+        server.server_close()
+        thread.join()

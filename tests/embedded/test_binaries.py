@@ -1,13 +1,10 @@
 """The model as a shared library and as WebAssembly: from C, from threads of Python, in Node and in a browser."""
 
 import ctypes
-import functools
-import http.server
 import json
 import os
 import shutil
 import subprocess
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -21,7 +18,6 @@ from argosy.embedded.formats import gguf, onnx, ort
 from argosy.embedded.web import web
 from argosy.spec.errors import GoldenMismatch, MissingExtra, Unsupported
 from tests import programs
-from tests.console.conftest import FLAGS
 
 
 @pytest.fixture(scope="module")
@@ -222,41 +218,10 @@ def test_types_name_every_input_and_label(folder):
 
 
 @pytest.mark.slow
-def test_the_page_works_in_a_browser_and_then_without_a_network(folder):
-    from selenium import webdriver
-    from selenium.webdriver.common.by import By
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = programs.need("chromium", "chromium-browser", "google-chrome")
-    for flag in FLAGS:
-        options.add_argument(flag)
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    driver = webdriver.Chrome(options, webdriver.ChromeService(programs.need("chromedriver")))
-    wait = WebDriverWait(driver, 30)
-
-    def asked():
-        driver.get(f"http://127.0.0.1:{server.server_port}/")
-        wait.until(lambda _: driver.find_element(By.ID, "predict").is_enabled())
-        assert driver.find_element(By.ID, "selftest").text == "16 of 16 answered as they have to be"
-        driver.find_element(By.ID, "predict").click()
-        return json.loads(driver.find_element(By.ID, "answer").text)
-
-    try:
-        first = asked()
-        assert first["label"].startswith("<")
-        wait.until(lambda _: driver.execute_script("return !!navigator.serviceWorker.controller"))
-        server.shutdown()
-        server.server_close()
-        assert asked() == first
-    finally:
-        driver.quit()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+def test_the_page_works_in_a_browser_and_then_without_a_network(folder, in_a_browser):
+    first, again = in_a_browser(folder)
+    assert first["label"].startswith("<")
+    assert again == first
 
 
 def test_a_module_that_answers_otherwise_is_not_given_away(network, monkeypatch):
@@ -268,7 +233,7 @@ def test_a_module_that_answers_otherwise_is_not_given_away(network, monkeypatch)
 
     monkeypatch.setitem(generate.EMIT, "Relu", lambda writer, op: writer.line("(void)0;"))
     with pytest.raises(GoldenMismatch):
-        web(network[0], "net", "net:1")
+        web(network[0], "net", "net:1", "c")
     monkeypatch.setattr(verify, "difference", lambda *_: 0.0)
     with pytest.raises(InvalidArgument, match="the self-test of net as WebAssembly failed"):
         web(network[0], "net", "net:1")

@@ -25,18 +25,6 @@ pytestmark = pytest.mark.xdist_group("embedded-runtime")
 
 
 @pytest.fixture(scope="module")
-def recurrent(tmp_path_factory):
-    """A network without C, as steps may be any number: rows of steps of 3 values."""
-    nodes = [
-        node("Transpose", ["x"], ["steps"], perm=[1, 0, 2]),
-        node("LSTM", ["steps", "w", "r"], ["", "last"], hidden_size=4),
-        node("Squeeze", ["last", "axis"], ["y"]),
-    ]
-    constants = {"w": random(1, 16, 3), "r": random(1, 16, 4), "axis": np.array([0])}
-    return write(tmp_path_factory.mktemp("lstm") / "steps.onnx", nodes, ["T", 3], ["y"], constants)
-
-
-@pytest.fixture(scope="module")
 def library(recurrent, tmp_path_factory):
     """What `export lib` writes of it."""
     programs.need("gcc")

@@ -178,12 +178,16 @@ def wasm(ref: str, output: Path, name: str | None, as_json: bool) -> None:
 @click.command()
 @_options
 @_name
-def web(ref: str, output: Path, name: str | None, as_json: bool) -> None:
+@_engine
+@click.option("--onnxruntime-web", type=_folder, help="The folder of onnxruntime-web.  [default: where npm has it]")
+def web(ref: str, output: Path, name: str | None, engine: str, onnxruntime_web: Path | None, as_json: bool) -> None:
     """Write a folder for a browser: the model as WebAssembly, a JavaScript module with types, a page.
 
     REF is a version, a package folder or a model file. Any static server can serve the folder. After the first load
-    the page works without a network. It replays the golden examples before it takes a row. Needs emscripten. JSON:
-    path and size of each file.
+    the page works without a network. It replays the golden examples before it takes a row. Needs emscripten.
+
+    A model of ONNX that has no C is answered by onnxruntime-web, 14 MB that are copied from where npm has installed
+    them; nothing is fetched. JSON: path and size of each file.
 
     \b
     Example:
@@ -193,7 +197,9 @@ def web(ref: str, output: Path, name: str | None, as_json: bool) -> None:
     from argosy.embedded.web import web as folder
 
     with _opened(ref, name) as (package, known, model):
-        _write(output, folder(package, known, model), as_json)
+        files = folder(package, known, model, engine, onnxruntime_web)
+        _why(files)
+        _write(output, files, as_json)
 
 
 @click.command()

@@ -94,12 +94,17 @@ def planned(
 
 
 def module(package: Package, name: str, model: str) -> tuple[dict[str, object], bytes]:
-    """A description, and a WebAssembly module that needs nothing of its host. Exports: `memory`, `input(at)` and
-    `output(at)` (addresses of the ports' values of one row), `predict()` and `selftest()`, which give 0 or what is
-    wrong. Raises what `generate` does, MissingExtra without emscripten, GoldenMismatch."""
+    """A description, and what `compiled` gives. Raises what `generate` and `compiled` do."""
     made = generate(package, name, model)
+    return describe(made), compiled(made)
+
+
+def compiled(made: Generated) -> bytes:
+    """A WebAssembly module that needs nothing of its host. Exports: `memory`, `input(at)` and `output(at)` (addresses
+    of the ports' values of one row), `predict()` and `selftest()`, which give 0 or what is wrong. Raises MissingExtra
+    without emscripten, GoldenMismatch."""
     require("emcc", "emscripten", "export wasm")
-    code = made.code
+    code, name = made.code, made.code.name
     held = "".join(f"static {port.kind} held_{port.name}[{port.size}];\n" for port in (*code.inputs, *code.outputs))
     given = ", ".join(f"held_{port.name}" for port in (*code.inputs, *code.outputs))
     glue = f'#include "{name}.h"\n\nint {name}_selftest(void);\n\n{held}\n'
@@ -111,7 +116,7 @@ def module(package: Package, name: str, model: str) -> tuple[dict[str, object], 
     need = code.estimate.flash + code.estimate.ram + sum(4 * p.size for p in (*code.inputs, *code.outputs)) * 20 + STACK
     memory = -(-(need + need // 4 + 16 * PAGE) // PAGE) * PAGE
     if memory > MOST:
-        raise Unsupported(f"{model} takes {need} bytes of memory: a WebAssembly module has at most {MOST}")
+        raise Unsupported(f"{code.model} takes {need} bytes of memory: a WebAssembly module has at most {MOST}")
     with tempfile.TemporaryDirectory(prefix="argosy-wasm-") as place:
         folder = _sources(Path(place), made, {"glue.c": glue})
         exported = "-sEXPORTED_FUNCTIONS=" + ",".join(f"_{each}" for each in ("input", "output", "predict", "selftest"))
@@ -120,7 +125,7 @@ def module(package: Package, name: str, model: str) -> tuple[dict[str, object], 
         run(["emcc", *WASM, *sizes, f"-Dmain={name}_main", exported, *sources, "-o", "model.wasm"], "emcc", folder)
         if shutil.which("node"):
             run(["node", "-e", REPLAY], f"the self-test of {name} as WebAssembly", folder)
-        return describe(made), (folder / "model.wasm").read_bytes()
+        return (folder / "model.wasm").read_bytes()
 
 
 def _sources(folder: Path, made: Generated, more: dict[str, str]) -> Path:

@@ -179,3 +179,9 @@ def number(value: float, *, single: bool = True) -> str:
 def resource(name: str) -> str:
     """A file of the folder `c`, beside this one."""
     return resources.files("argosy.embedded").joinpath("c").joinpath(name).read_text("utf-8")
+
+
+def filled(text: str, words: dict[str, str]) -> str:
+    """The text with each of these words replaced; what is put in is left as it is."""
+    longest = sorted(words, key=len, reverse=True)
+    return re.sub("|".join(map(re.escape, longest)), lambda found: words[found[0]], text)

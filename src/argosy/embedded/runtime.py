@@ -14,6 +14,7 @@ from argosy.embedded.code import (
     Kind,
     Port,
     as_identifier,
+    filled,
     number,
     pkg_config,
     plain,
@@ -168,7 +169,7 @@ def library(
     made.about["delegate"] = delegate
     about = msgspec.json.encode(made.about).decode()
     header = _header(package, name, model)
-    source = resource("onnxruntime.c").replace("FUNCTIONS", _functions(package, name)).replace("MODEL", name)
+    source = filled(resource("onnxruntime.c"), {"FUNCTIONS": _functions(package, name), "MODEL": name})
     with tempfile.TemporaryDirectory(prefix="argosy-lib-") as place:
         folder = Path(place)
         (folder / "model.onnx").write_bytes(made.model)
@@ -176,7 +177,7 @@ def library(
         (folder / "tables.h").write_text(_tables(package, made, delegate) + _signature(name, about))
         (folder / f"{name}.h").write_text(header)
         (folder / f"{name}.c").write_text(source)
-        (folder / "test.c").write_text(TEST.replace("MODEL", name))
+        (folder / "test.c").write_text(filled(TEST, {"MODEL": name}))
         for file, path in files.items():
             (folder / file).symlink_to(path.resolve())
         linked = [f"-Wl,-soname,lib{name}.so", "-Wl,-rpath,$ORIGIN", "-pthread", "-ldl"]
@@ -314,10 +315,5 @@ def _header(package: Package, name: str, model: str) -> str:
                 "/* Rows one after the other; 0, -1, or 1 + the first row that is not answered. */\n"
                 f"{rows(name, inputs, outputs)};\n\n"
             )
-    return (
-        resource("onnxruntime.h")
-        .replace("COMMENT", comment)
-        .replace("DIRECT", direct)
-        .replace("MODEL_H", f"{name.upper()}_H")
-        .replace("MODEL", name)
-    )
+    words = {"COMMENT": comment, "DIRECT": direct, "MODEL_H": f"{name.upper()}_H", "MODEL": name}
+    return filled(resource("onnxruntime.h"), words)

@@ -1,6 +1,6 @@
 // Keeps the page's files, so that it works without a network after the first load.
 const NAME = "argosy-DIGEST";
-const FILES = ["./", "./index.html", "./model.js", "./model.wasm", "./example.json"];
+const FILES = ["./"];
 
 self.addEventListener("install", (event) =>
   event.waitUntil(caches.open(NAME).then((cache) => cache.addAll(FILES)).then(() => self.skipWaiting())));
