@@ -12,7 +12,19 @@ from argosy.cli import base
 from argosy.cli.catalog import COMMANDS
 from argosy.spec import errors
 
-GROUPS = ("registry", "image", "keys", "rollout", "simulate", "feedback", "export", "batch", "models", "alerts")
+GROUPS = (
+    "registry",
+    "image",
+    "keys",
+    "rollout",
+    "simulate",
+    "feedback",
+    "export",
+    "batch",
+    "models",
+    "alerts",
+    "fleet",
+)
 
 
 def argosy(*args, **kwargs):

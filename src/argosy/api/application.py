@@ -19,6 +19,7 @@ from argosy.api import (
     alerts,
     endpoints,
     feedback,
+    fleets,
     gateways,
     history,
     jobs,
@@ -49,7 +50,7 @@ from argosy.spec.errors import (
 
 LOG = logging.getLogger(__name__)
 
-MODULES = (endpoints, rollouts, gateways, feedback, history, models, platform, traffic, usage, jobs, alerts)
+MODULES = (endpoints, rollouts, gateways, feedback, history, models, platform, traffic, usage, jobs, alerts, fleets)
 ROUTES = tuple(route for module in MODULES for route in module.ROUTES)
 MAX_BODY = 1024 * 1024
 GATEWAY = "gateway.token"

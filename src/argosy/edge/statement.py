@@ -110,6 +110,11 @@ def public_key(pem: str) -> ec.EllipticCurvePublicKey:
     return key
 
 
+def pem(key: ec.EllipticCurvePublicKey) -> str:
+    """A public key as text."""
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode("ascii")
+
+
 def signed_by(key: ec.EllipticCurvePublicKey, signature: bytes, data: bytes) -> bool:
     """Whether the key has signed the data."""
     try:

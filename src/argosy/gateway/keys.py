@@ -31,6 +31,8 @@ FREE_RATE, FREE_RATE_OF_ALL = 50, 200
 """Answers a second without a key, of one route."""
 FREE_ADDRESSES = 1000
 """Whose buckets are kept."""
+DEVICE_RATE, DEVICE_RATE_OF_ALL = 500, 2000
+"""Requests of devices a second."""
 
 
 def key_check(keys: tuple[ApiKey, ...]) -> Resource:
@@ -118,6 +120,22 @@ def free_limits() -> Resource:
         ],
         rate_limits=[{"actions": [protocol, network]}, {"actions": [protocol]}],
         max_dynamic_descriptors=FREE_ADDRESSES,
+    )
+
+
+def device_limits() -> Resource:
+    """Of devices: a bucket for each address (of IPv6 each /64), behind which a whole site may be, and one for all."""
+    network = {"masked_remote_address": {"v6_prefix_mask_len": 64}}
+    device = {"generic_key": {"descriptor_key": "path", "descriptor_value": "devices"}}
+    entry = {"key": "path", "value": "devices"}
+    return _local_rate_limit(
+        descriptors=[
+            {"entries": [entry, {"key": "masked_remote_address"}], "token_bucket": _each_second(DEVICE_RATE)},
+            {"entries": [entry], "token_bucket": _each_second(DEVICE_RATE_OF_ALL)},
+        ],
+        rate_limits=[{"actions": [device, network]}, {"actions": [device]}],
+        max_dynamic_descriptors=FREE_ADDRESSES,
+        enable_retry_after_header=True,
     )
 
 

@@ -81,8 +81,9 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     HTTP/1 and, at the most, `HTTP2_CONNECTIONS` of HTTP/2; from `max_connections` on it is no bound.
     Of `max_heap_bytes`, Envoy sheds load from 80 % on (see `bootstrap.py`).
     `body_seconds` is how long a body may stop arriving, or the endpoint's own timeout if that is longer. `labels` is
-    the socket of whoever takes labels of predictions, and with `batches` OpenAI's files and batches as well; `quota`
-    that of who gives leases of tokens, `recorder` that of who records language models; without one nobody does.
+    the socket of whoever takes labels of predictions, and with `batches` OpenAI's files and batches as well; `devices`
+    that of who answers devices, `quota` that of who gives leases of tokens, `recorder` that of who records language
+    models; without one nobody does.
     """
 
     run_dir: str
@@ -92,6 +93,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     collector: Collector | None = None
     labels: str = ""
     batches: bool = False
+    devices: str = ""
     quota: str = ""
     recorder: str = ""
     access_log: str = ""
@@ -125,6 +127,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         check_socket(self.admin_socket, "the gateway's admin socket")
         for path, whose in (
             (self.labels, "the socket for labels"),
+            (self.devices, "the socket for devices"),
             (self.quota, "the socket for leases of tokens"),
             (self.recorder, "the recorder's socket"),
         ):

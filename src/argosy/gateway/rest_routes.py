@@ -5,6 +5,8 @@ from argosy.gateway import clusters
 from argosy.gateway.access_log import LUA
 from argosy.gateway.answers import direct
 from argosy.gateway.clusters import HTTP
+from argosy.gateway.keys import device_limits
+from argosy.gateway.listener import RATE_LIMIT
 from argosy.gateway.model import EndpointRoute, GatewayConfig, Upstream
 from argosy.gateway.replies import LABEL_BYTES
 from argosy.gateway.targets import (
@@ -16,6 +18,7 @@ from argosy.gateway.targets import (
     picked_by_testers,
     read_whole,
     rows_path,
+    switched_off,
     until_answered,
 )
 from argosy.process.envoy import Resource, seconds
@@ -24,6 +27,9 @@ from argosy.spec.limits import Limits
 LABELS_TIMEOUT = 30.0
 LABELS_LIMITS = Limits(connections=8, pending=32, requests=32)
 """The controller has other things to do."""
+DEVICES = "/edge/v1/"
+DEVICES_LIMITS = Limits(connections=4096, pending=1024, requests=4096)
+"""A device that waits for news has a connection of its own."""
 
 
 def endpoint_paths(endpoint: EndpointRoute, targets: Targets) -> list[Resource]:
@@ -91,6 +97,23 @@ def batch_routes(config: GatewayConfig) -> list[Resource]:
     action = {"cluster": labels_pool(config)[0], "timeout": "0s", "idle_timeout": seconds(config.idle_seconds)}
     whole: Resource = {"route": action, "metadata": {"filter_metadata": {LUA: {"auth": True}}}}
     return [{"match": _below(path), **whole} for path in ("/v1/files", "/v1/batches")]
+
+
+def devices_pool(config: GatewayConfig) -> tuple[str, Resource, tuple[Upstream, ...]]:
+    """Name, cluster and the one host of the controller's socket for devices."""
+    return clusters.beside("devices", config.devices, DEVICES_LIMITS)
+
+
+def device_routes(config: GatewayConfig) -> list[Resource]:
+    """What devices ask, who have keys of their own: none of ours is asked for, but an address may ask so often."""
+    action: Resource = {
+        "cluster": devices_pool(config)[0],
+        "timeout": "0s",
+        "idle_timeout": seconds(config.idle_seconds),
+        "retry_policy": until_answered(),
+    }
+    bounded = switched_off(LUA) | {RATE_LIMIT: device_limits()}
+    return [{"match": {"prefix": DEVICES}, "route": action, "typed_per_filter_config": bounded}]
 
 
 def _tested(endpoint: EndpointRoute, targets: Targets, match: Resource) -> list[Resource]:

@@ -8,7 +8,7 @@ from argosy.gateway.access_log import LUA
 from argosy.gateway.grpc_routes import ENDPOINT, PREFIX, endpoint_calls, other_calls, unnamed_calls
 from argosy.gateway.listener import NAME, NAMED, RATE_LIMIT
 from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig
-from argosy.gateway.rest_routes import batch_routes, endpoint_paths, row_paths
+from argosy.gateway.rest_routes import DEVICES, batch_routes, device_routes, endpoint_paths, row_paths
 from argosy.gateway.targets import ENDPOINTS, REVISION, Targets, base_path, rows_path
 from argosy.process.envoy import Resource, set_header, typed
 
@@ -50,6 +50,8 @@ def route_table(
     unnamed = _leaf([*batch_routes(config), *language_routes.unnamed_routes(endpoints)])
     rest[PREFIX] = _tree(ENDPOINT, "exact", calls, _leaf(unnamed_calls(endpoints, known)))
     rest[language_routes.PREFIX] = _tree(NAMED, "exact", models, unnamed)
+    if config.devices:
+        rest[DEVICES] = _leaf(device_routes(config))
     # Before any name is looked at: it would change what they answer.
     rest |= {
         probe["match"]["path"]: _leaf([probe, other_calls(), nothing]) for probe in probes if "path" in probe["match"]

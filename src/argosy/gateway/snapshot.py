@@ -67,6 +67,8 @@ def build_snapshot(
     pools = [(*each, GRPC) for each in server.pools(ordered)]
     if config.labels:
         pools.append((*rest_routes.labels_pool(config), HTTP))
+    if config.devices:
+        pools.append((*rest_routes.devices_pool(config), HTTP))
     if config.quota:
         pools.append((*keys.quota_pool(config), HTTP))
     cds: dict[str, Resource] = {}

@@ -69,7 +69,7 @@ class Follower:
         self.replaced: Conflict | None = None
         self.client = ControlClient(timeout=TIMEOUT)
         found = gateway_config(home, settings.gateway, settings.tracing)
-        self.config = msgspec.structs.replace(found, batches=False)  # they are where the controller is
+        self.config = msgspec.structs.replace(found, batches=False, devices="")  # they are where the controller is
         self.gateway = Gateway(self.config, settings.gateway.envoy or None)
         self.activator = Activator(home, self._demanded)
         self.labels = LabelServer(home, self._labels)

@@ -62,6 +62,7 @@ def gateway_config(home: Home, settings: GatewaySettings, tracing: Tracing | Non
         collector=_collector(tracing) if tracing and tracing.url else None,
         labels=str(home.labels.absolute()),
         batches=True,
+        devices=str(home.devices.absolute()),
         quota=str(quota_socket(home.run).absolute()),
         recorder=str(gateway_socket(home).absolute()),
         access_log=str(home.logs / "gateway.access.log"),

@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Any
 
 import msgspec
 import psutil
+from starlette.applications import Starlette
 
 from argosy.alerting.allowed import Allowed
 from argosy.alerting.incidents import Incidents
@@ -17,6 +18,7 @@ from argosy.alerting.triggers import command as commands
 from argosy.alerting.triggers.task import Triggers
 from argosy.api import batches, token
 from argosy.api.application import application
+from argosy.api.devices import DIRECT, DeviceApi, DeviceServer
 from argosy.api.feedback import take as take_labels
 from argosy.api.labels import LabelServer
 from argosy.api.route import Pages, Services, no_pages
@@ -153,7 +155,7 @@ class Platform:
         self.minutes = Minutes(store.database, self.controller.feed, self._view, self.controller.versions)
         allowed = Allowed.of(settings)
         self.jobs = Jobs(home, store.database, settings.batch.parallel, idle=settings.batch.idle, allowed=allowed)
-        self.incidents = Incidents(store.database, settings.alerts, self.state.names)
+        self.incidents = Incidents(store.database, settings.alerts, self._watched)
         self.slos = Slos(
             store.database, self.controller.feed, lambda: self.controller.declared, self._view, self.incidents.report
         )
@@ -181,12 +183,23 @@ class Platform:
             restarts=self.supervisor.restarts,
         )
         self.objects = Objects(services) if settings.kubernetes.image else None
-        secret = token.ensure(home)
-        app = application(services, secret, any_host=settings.control.expose, pages=pages(services, secret))
+        app = self._application(services, pages)
         self.certificate = certificate(home, settings.control)
         self.server = ApiServer(app, settings.control, self.certificate and self.certificate.context)
         self.labels = LabelServer(home, partial(take_labels, services), batches.routes(self.batches))
         self._tasks: list[asyncio.Task[Any]] = []
+
+    def _application(self, services: Services, pages: Pages) -> Starlette:
+        """The control API, and what devices ask, which the gateway reaches at a socket of its own."""
+        secret = token.ensure(self.home)
+        self.devices = DeviceApi(self.store, self.incidents.report)
+        self.device_server = DeviceServer(self.home, self.devices.routes())
+        shown = [*pages(services, secret), *self.devices.routes(DIRECT)]
+        return application(services, secret, any_host=self.settings.control.expose, pages=shown)
+
+    def _watched(self) -> Collection[str]:
+        """What incidents are about."""
+        return {*self.state.names(), *(f"fleet.{each.name}" for each in self.store.fleets.every())}
 
     def _activation(self) -> Activation:
         """The activator of this machine, and what those of followers are told."""
@@ -218,6 +231,7 @@ class Platform:
         url = self.server.listen()
         self.server.task = self.supervisor.begin("api", self.server.run)
         self.labels.task = self.supervisor.begin("labels", self.labels.run)
+        self.device_server.task = self.supervisor.begin("devices", self.device_server.run)
         try:
             adopted = await self.routing.adopt()
             if not adopted:
@@ -320,6 +334,7 @@ class Platform:
         self._ending.set()
         await self.server.stop()
         await self.labels.stop()
+        await self.device_server.stop()
 
     async def _end_tasks(self) -> None:
         for task in self._tasks:

@@ -225,6 +225,8 @@ class Home:
         """How to reach the platform that runs on it: `RunFile`."""
         self.gateway = self.run / "gateway"
         """The gateway's files and its admin socket."""
+        self.devices = self.run / "devices.sock"
+        """The socket on which the controller answers devices that come through the gateway."""
         self.labels = self.run / "labels.sock"
         """The socket on which the controller takes labels of predictions from the gateway."""
         self.logs = root / "logs"

@@ -108,6 +108,7 @@ devices_table = table_of(
     ratchet=64,
     previous=64,
     phase=16,
+    lost=sa.BigInteger(),
 )
 tokens_table = table_of(metadata, "device_tokens", EnrolmentToken, key=("hash",), index=("fleet",), hash=64, fleet=63)
 notes_table = table_of(

@@ -287,19 +287,18 @@ class Fleets:
             device=DEVICES.of(row), number=row["_number"], state=row["_state"], envelope=bytes(row["_envelope"])
         )
 
-    def report(self, reports: Iterable[Reported], now: float) -> dict[str, Device]:
-        """Take reports in, in one transaction: each once, whose number is above the last. The devices that reported, as
-        they are now; one that may not report is left as it is."""
-        found: dict[str, Device] = {}
+    def report(self, reports: Iterable[Reported], now: float) -> list[bool]:
+        """Take reports in, in one transaction: each once, in its session, and in order. Whether each is known now; it
+        is not where the device may not report."""
+        found: list[bool] = []
+        devices: dict[str, Device] = {}
         with self.database.begin() as connection:
             for each in reports:
-                device = found.get(each.device) or DEVICES.one(connection, D.id == each.device)
-                if device is None:
-                    continue
-                fresh = device.state == "active" and device.session == each.session and each.number > device.report
-                if fresh:
-                    device = self._take(connection, device, each, now)
-                found[each.device] = device
+                device = devices.get(each.device) or DEVICES.one(connection, D.id == each.device)
+                known = device is not None and device.state == "active" and device.session == each.session
+                if device is not None and known and each.number > device.report:
+                    devices[each.device] = self._take(connection, device, each, now)
+                found.append(known)
         return found
 
     def _take(self, connection: sa.Connection, device: Device, said: Reported, now: float) -> Device:
