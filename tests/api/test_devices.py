@@ -330,3 +330,16 @@ def test_when_devices_were_heard_is_written_now_and_then(world: World) -> None:
     one.desired()
     while world.store.fleets.devices.get("a").seen < NOW + 20:
         pass
+
+
+def test_a_device_has_the_plans_of_its_own_packages_alone(world: World) -> None:
+    one, other = world.device(), world.device("b")
+    world.deploy("a")
+    mine = "sha256:" + "0" * 64
+    assert world.store.fleets.packages("a") == [mine]
+    refused(other.get(f"/plan?package={mine}"), 404, "no update of this device")
+    refused(other.get("/blobs/" + "0" * 64), 404)
+    refused(one.get("/blobs/x"), 400, "no SHA-256")
+    one.token = ""
+    refused(one.get(f"/plan?package={mine}"), 401, wire.SESSION)
+    refused(one.get("/blobs/" + "0" * 64), 401, wire.SESSION)

@@ -84,11 +84,10 @@ def checked(device: Device, said: wire.AgentReport, now: float) -> Reported:
         raise InvalidArgument(f"the report: latencies have {CELLS} cells at the most")
     if not all(_DIGEST.fullmatch(each) for each in (said.committed, said.candidate, *(e.package for e in said.events))):
         raise InvalidArgument("the report: what should be the digest of a package is none")
+    working: AssignmentState = "working" if said.phase in WORKING else "trial"
     outcomes: list[tuple[int, AssignmentState, str]] = []
-    if said.phase in WORKING:
-        outcomes.append((said.index, "working", ""))
-    elif said.phase == "trial":
-        outcomes.append((said.index, "trial", ""))
+    if said.phase in (*WORKING, "trial"):
+        outcomes.append((said.index, working, ""))
     ended = [each for each in said.events if each.kind in ENDS]
     outcomes += [(each.index, ENDS[each.kind], printable(each.detail)[:DETAIL]) for each in ended]
     committed = [each.index for each in said.events if each.kind == "committed"]

@@ -32,6 +32,7 @@ from argosy.api.device_sessions import (
     tell_suspended,
 )
 from argosy.api.server import Server
+from argosy.api.transfers import DeviceTransfers
 from argosy.edge import wire
 from argosy.process.sockets import bind
 from argosy.serving.eviction import ConnectionLimits
@@ -71,6 +72,7 @@ class DeviceApi:
         self._store, self._fleets, self._devices = store, store.fleets, store.fleets.devices
         self._tell, self._clock = tell, clock
         self.intake = Intake(self._fleets, take, clock)
+        self.transfers = DeviceTransfers(store)
         self.challenges = Challenges()
         self._tokens: Tokens | None = None
         self.waiting: dict[str, tuple[str, asyncio.Event]] = {}
@@ -80,8 +82,8 @@ class DeviceApi:
         self._tasks: set[asyncio.Task[None]] = set()
         self._devices.listen(self._changed)
 
-    def routes(self, most: int = WAITING, more: Sequence[tuple[str, Handler]] = ()) -> list[BaseRoute]:
-        """The routes, of which so many may wait for news. `more` are other paths for devices, with GET."""
+    def routes(self, most: int = WAITING) -> list[BaseRoute]:
+        """The routes, of which so many requests may wait for news."""
 
         async def desired(request: Request) -> Response:
             return await self.desired(request, most)
@@ -92,7 +94,8 @@ class DeviceApi:
             self._open("/session", wire.SessionRequest, self.session),
             self._guarded("/report", "POST", self.report),
             answered(wire.PREFIX + "/desired", "GET", desired),
-            *(self._guarded(path, "GET", handler) for path, handler in more),
+            self._guarded("/plan", "GET", self.plan),
+            self._guarded("/blobs/{sha256}", "GET", self.blob),
         ]
 
     def _open(self, path: str, kind: type[B], handle: Callable[[B], Awaitable[Any]]) -> BaseRoute:
@@ -183,6 +186,17 @@ class DeviceApi:
         """Take a report, once."""
         said = strict.decode(await read_body(request, REPORT), wire.AgentReport, "the report")
         return as_json(wire.Received(number=await self.intake.take(device, said)))
+
+    async def plan(self, request: Request, device: Device) -> Response:
+        """How to get a `package` of the device, from those that it says to `have`."""
+        package, have = (request.query_params.get(name, "") for name in ("package", "have"))
+        theirs = await asyncio.to_thread(self._fleets.packages, device.id)
+        return as_json(await self.transfers.plan(theirs, package, have))
+
+    async def blob(self, request: Request, device: Device) -> Response:
+        """A blob, or a part of it."""
+        theirs = await asyncio.to_thread(self._fleets.packages, device.id)
+        return await self.transfers.blob(theirs, request.path_params["sha256"], request)
 
     async def desired(self, request: Request, most: int) -> Response:
         """What the device is to run, as soon as that is something else than it knows, or after the time it waits."""

@@ -335,6 +335,7 @@ class Platform:
         await self.server.stop()
         await self.labels.stop()
         await self.device_server.stop()
+        self.devices.transfers.close()
 
     async def _end_tasks(self) -> None:
         for task in self._tasks:

@@ -272,6 +272,13 @@ class Fleets:
         has = sa.select(A.device).where(A.device == D.id, A.deployment == number).exists()
         return self.devices.of_fleet(fleet, D.state == "active", ~has, most=most)
 
+    def packages(self, device: str, most: int = 20) -> list[str]:
+        """The digests of the packages that a device may have: those of its last deployments."""
+        query = sa.select(P.package).join(assignments_table, sa.and_(A.fleet == P.fleet, A.deployment == P.number))
+        query = query.where(A.device == device, A.state != "left_out").order_by(A.deployment.desc()).limit(most)
+        with self.database.read() as connection:
+            return list(connection.execute(query).scalars())
+
     def asked(self, device: str) -> Asked | None:
         """What a device is to do; None where there is no such device."""
         joined = sa.and_(P.fleet == D.fleet, P.number == D.assigned)
