@@ -89,7 +89,7 @@ def checked(device: Device, said: wire.AgentReport, now: float) -> Reported:
     if said.phase in (*WORKING, "trial"):
         outcomes.append((said.index, working, ""))
     ended = [each for each in said.events if each.kind in ENDS]
-    outcomes += [(each.index, ENDS[each.kind], printable(each.detail)[:DETAIL]) for each in ended]
+    outcomes.extend((each.index, ENDS[each.kind], printable(each.detail)[:DETAIL]) for each in ended)
     committed = [each.index for each in said.events if each.kind == "committed"]
     return Reported(
         device=device.id,
