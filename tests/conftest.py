@@ -21,6 +21,9 @@ __all__ = ["pytest_configure", "pytest_sessionfinish", "pytest_terminal_summary"
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 """Of workers and of what tests start: threads of BLAS spin while they wait, which costs more than it gives."""
 
+os.environ.setdefault("ARGOSY_GATEWAY_MAX_CONNECTIONS_PER_ADDRESS", "4096")
+"""No bound: with one, Envoy compiles 32 copies of its filters, in four times the time. Who tests it declares it."""
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background job; what tests start would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -25,6 +25,12 @@ from tests.gateway.test_tls import certificate
 MANY = 300
 
 
+@pytest.fixture
+def config(config):
+    """With the bound for an address that is the default."""
+    return msgspec.structs.replace(config, max_connections_per_address=512)
+
+
 @functools.cache
 def trusting():
     context = ssl.create_default_context()

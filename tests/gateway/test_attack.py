@@ -10,6 +10,7 @@ from pathlib import Path
 
 import grpc
 import httpx
+import msgspec
 import psutil
 import pytest
 import tritonclient.grpc as triton
@@ -60,6 +61,12 @@ def replica(folder):
     started.kill()
     started.wait()
     started.stdout.close()
+
+
+@pytest.fixture
+def config(config):
+    """With the bound for an address that is the default."""
+    return msgspec.structs.replace(config, max_connections_per_address=512)
 
 
 @pytest.fixture

@@ -48,10 +48,9 @@ async def told(folder: Path) -> AsyncIterator[Told]:
 
 
 @pytest.fixture
-def config(folder: Path) -> GatewayConfig:
+def config(folder: Path, config: GatewayConfig) -> GatewayConfig:
     """Of a gateway with a recorder."""
-    run, recorder = str(folder / "run"), str(folder / "told.sock")
-    return GatewayConfig(run_dir=run, port=0, concurrency=1, drain_seconds=5, recorder=recorder)
+    return msgspec.structs.replace(config, recorder=str(folder / "told.sock"))
 
 
 def answer(sent: Sent) -> str:

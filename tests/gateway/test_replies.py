@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from argosy.gateway.model import EndpointRoute, GatewayConfig, Upstream
+from argosy.gateway.model import EndpointRoute, Upstream
 from argosy.spec.address import Address
 from argosy.spec.limits import Limits
 from tests.gateway.kit import http, one, revision
@@ -189,14 +189,11 @@ async def raw(gateway, data):
     return answer
 
 
-async def test_slow_headers_and_slow_bodies_end(folder, replica):
+async def test_slow_headers_and_slow_bodies_end(config, replica):
     from argosy.gateway.gateway import Gateway
 
     a = await replica("a")
-    config = GatewayConfig(
-        run_dir=str(folder / "run"), port=0, concurrency=1, headers_seconds=0.3, body_seconds=0.3, drain_seconds=1
-    )
-    gateway = Gateway(config)
+    gateway = Gateway(msgspec.structs.replace(config, headers_seconds=0.3, body_seconds=0.3, drain_seconds=1))
     await gateway.start([one(a, auth=False, timeout=0.1)])
     try:
         headers = await raw(gateway, b"GET /v2 HTTP/1.1\r\nhost: x\r\nx-sl")
