@@ -19,7 +19,7 @@ from argosy.spec.package import Scan
 def folder(trees, tmp_path_factory):
     """A LightGBM package: one input of the columns a, b, c; one output."""
     into = tmp_path_factory.mktemp("build") / "package"
-    build(trees, "trees", into, PushOptions(), lambda _: None)
+    build(trees, "trees", into, PushOptions(convert=False), lambda _: None)
     return into
 
 

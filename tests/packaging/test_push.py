@@ -111,6 +111,8 @@ def test_lightgbm_with_gaps_and_named_columns(pusher, trees, tmp_path):
     frame.loc[3, "b"] = np.nan
     frame.to_csv(tmp_path / "x.csv", index=False)
     version = pusher(trees, sample=tmp_path / "x.csv")
+    assert (version.engine, version.manifest.requirements[0].partition(">")[0]) == ("onnx", "onnxruntime")
+    assert "sooner than lightgbm does, and the ONNX model agrees" in version.manifest.conversion.reason
     assert version.manifest.signature.inputs[0].columns == ("a", "b", "c")
     package = open_package(pusher.store.unpacked(version.digest))
     assert np.isnan(package.golden_inputs()[0].array).any()

@@ -44,7 +44,11 @@ SHOWN = 12
 @click.option("--input-name", multiple=True, metavar="NAME", help="Of an input, in the model's order; may be repeated.")
 @click.option("--output-name", multiple=True, metavar="NAME", help="Of an output, likewise.")
 @click.option("--classes", metavar="A,B", help="Names of a classifier's classes, in order; @FILE has one a line.")
-@click.option("--no-convert", is_flag=True, help="Keep a scikit-learn model as it is instead of making it ONNX.")
+@click.option(
+    "--no-convert",
+    is_flag=True,
+    help="Keep a model of scikit-learn, LightGBM or XGBoost as it is instead of making it ONNX.",
+)
 @click.option("--no-install", is_flag=True, help="Refuse a model whose requirements are not installed.")
 @click.option("--prompts", type=FILE, help="JSON lines of {prompt} or {messages}: golden examples of a language model.")
 @click.option("--margin", type=float, help="Share by which its perplexity may differ elsewhere.  [default: 0.02]")

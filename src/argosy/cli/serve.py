@@ -47,7 +47,11 @@ if TYPE_CHECKING:
     help="Let a file or folder run code of its author: only what you would run.",
 )
 @click.option("--config", type=click.Path(path_type=Path), help="All of it, as `argosy export kubernetes` writes it.")
-@click.option("--no-convert", is_flag=True, help="Keep a scikit-learn model as it is instead of making it ONNX.")
+@click.option(
+    "--no-convert",
+    is_flag=True,
+    help="Keep a model of scikit-learn, LightGBM or XGBoost as it is instead of making it ONNX.",
+)
 @language_options
 @serving_options
 def serve(

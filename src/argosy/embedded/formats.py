@@ -8,11 +8,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from argosy.embedded import tree_package
 from argosy.embedded.report import SECONDS
 from argosy.engines import onnx_file
 from argosy.engines.base import require
-from argosy.engines.trees import onnx as trees
 from argosy.packaging.golden import compare
 from argosy.packaging.package import Package
 from argosy.process.child import Child
@@ -24,13 +22,8 @@ MACHINES = {"x86_64": "amd64", "aarch64": "arm"}
 
 
 def onnx(package: Package, model: str) -> dict[str, bytes]:
-    """The ONNX file that the package serves from; of LightGBM and XGBoost one of their trees, which the golden examples
-    are held against. Raises Unsupported for another model, GoldenMismatch."""
+    """The ONNX file that the package serves from. Raises Unsupported for another model."""
     manifest = package.manifest
-    if manifest.engine in ("lightgbm", "xgboost") and (found := tree_package.read(package)):
-        data = trees.model(found[0], manifest.signature)
-        _replay(data, package, f"{model} as .onnx: ")
-        return {"model.onnx": data}
     if manifest.engine != "onnx":
         why = f"it was not converted: {manifest.conversion.reason}"
         raise Unsupported(f"{model} is no ONNX model, but one of {manifest.engine}; {why}")

@@ -4,6 +4,7 @@ import msgspec
 import numpy as np
 
 from argosy.embedded.code import Code, Port, array, number
+from argosy.engines.trees.files import text_of
 from argosy.packaging.golden import difference
 from argosy.packaging.package import Package
 from argosy.spec.errors import GoldenMismatch, Unsupported
@@ -64,11 +65,6 @@ def _coded(name: str, values: Array, known: tuple[str, ...]) -> Array:
     number = {text: at for at, text in enumerate(known)}
     texts = [text_of(value) for value in values.ravel().tolist()]
     return np.array([number.get(text, np.nan) for text in texts], np.float64)
-
-
-def text_of(value: object) -> str:
-    """A label or category as it stands in a header."""
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def check(ports: tuple[Port, ...], wanted: Vectors, got: tuple[Array, ...], what: str) -> float:

@@ -6,11 +6,9 @@ import numpy as np
 from argosy.embedded import selftest
 from argosy.embedded import trees as generator
 from argosy.embedded.code import Code, Port, as_identifier
-from argosy.embedded.selftest import Vectors, text_of, vectors
-from argosy.engines import lightgbm as lightgbm_engine
-from argosy.engines import lightgbm_file, unpickle, xgboost_file
-from argosy.engines.base import require
-from argosy.engines.trees import graph, lightgbm, sklearn, xgboost
+from argosy.embedded.selftest import Vectors, vectors
+from argosy.engines.trees import files
+from argosy.engines.trees.files import Texts, text_of
 from argosy.engines.trees.form import Ensemble, evaluate, leaves
 from argosy.packaging.package import Package
 from argosy.spec.errors import BadPackage, Unsupported
@@ -18,7 +16,6 @@ from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import Array
 
 LARGEST = float(np.finfo(np.float32).max)
-Texts = dict[int, tuple[str, ...]]
 
 
 def trees(package: Package, name: str, model: str) -> tuple[Code, Vectors, float] | None:
@@ -46,36 +43,7 @@ def trees(package: Package, name: str, model: str) -> tuple[Code, Vectors, float
 def read(package: Package) -> tuple[Ensemble, Texts] | None:
     """The ensemble of a package, and the texts of its categories by feature; None where its weights are no trees.
     Raises Unsupported for trees that have no form."""
-    engine, path = package.manifest.engine, package.weights
-    labelled = len(package.manifest.signature.outputs) > 1
-    if engine == "onnx":
-        return (graph.read(path), {}) if graph.has_trees(path) else None
-    if engine == "lightgbm":
-        lightgbm_file.inspect(path)
-        return lightgbm.read(path.read_text()), _texts(package, "lightgbm")
-    if engine == "xgboost":
-        return xgboost.read(xgboost.parse(path), labelled=labelled), _texts(package, "xgboost")
-    if engine == "sklearn":
-        estimator = unpickle.load(path, trusted=package.trusted)
-        return (sklearn.read(estimator), sklearn.texts(estimator)) if sklearn.has_trees(estimator) else None
-    return None
-
-
-def _texts(package: Package, engine: str) -> Texts:
-    """The categories of columns that the signature takes by name, by feature."""
-    inputs = package.manifest.signature.inputs
-    if not any(spec.semantic == "categorical" for spec in inputs):
-        return {}
-    if engine == "xgboost":
-        known = xgboost_file.categories(xgboost.parse(package.weights))
-    else:
-        lgb = require("lightgbm", "lightgbm", "a LightGBM model with categories")
-        known = lightgbm_engine.categories_of(lgb.Booster(model_file=str(package.weights)))
-    return {
-        place: tuple(text_of(each) for each in known[spec.source or spec.name])
-        for place, spec in enumerate(inputs)
-        if spec.semantic == "categorical"
-    }
+    return files.read(package.manifest.engine, package.weights, package.manifest.signature, trusted=package.trusted)
 
 
 def input_port(signature: Signature, width: int, texts: Texts) -> Port:

@@ -1,4 +1,5 @@
-"""What a fitted scikit-learn estimator says of its inputs: thresholds of trees, statistics, categories, training rows.
+"""What a fitted scikit-learn estimator, or an ensemble of trees of another library, says of its inputs: thresholds of
+trees, statistics, categories, training rows.
 
 Without a sample, rows are made of these; with one, thresholds are where a converted model is tried.
 """
@@ -8,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from argosy.engines.trees.form import Ensemble
 from argosy.spec.tensor import Array
 
 Points = dict[int, list[Array]]
@@ -174,14 +176,16 @@ def _nested(estimator: Any, columns: Sequence[int]) -> Iterator[tuple[Any, Seque
 
 def _has_tree(estimator: Any) -> bool:
     """Whether its `tree_` is one of decisions, not one of neighbours."""
-    return hasattr(getattr(estimator, "tree_", None), "children_left")
+    return isinstance(estimator, Ensemble) or hasattr(getattr(estimator, "tree_", None), "children_left")
 
 
 def _trees(estimator: Any, columns: Sequence[int] = ()) -> Iterator[tuple[Any, Sequence[int]]]:
     """Trees of scikit-learn, and nodes of histogram boosting, that see these columns of the input (none: all)."""
     if hasattr(estimator, "steps") or hasattr(estimator, "transformers_"):
         return
-    if _has_tree(estimator):
+    if isinstance(estimator, Ensemble):
+        yield estimator, columns
+    elif _has_tree(estimator):
         yield estimator.tree_, columns
     elif hasattr(estimator, "_predictors"):
         if getattr(estimator, "_preprocessor", None) is None:
@@ -197,6 +201,11 @@ def _splits(tree: Any, columns: Sequence[int]) -> Iterator[tuple[int, float]]:
         tree = cast("Any", tree)
         split = tree[tree["is_leaf"] == 0]
         features, values = split["feature_idx"], split["num_threshold"]
+    elif isinstance(tree, Ensemble):
+        split = tree.feature >= 0
+        split[[*tree.sets]] = False
+        features, values = tree.feature[split], tree.threshold[split]
+        yield from {(int(tree.feature[node]), float(one)) for node, known in tree.sets.items() for one in known}
     else:
         split = np.asarray(tree.children_left) != -1
         features, values = np.asarray(tree.feature)[split], np.asarray(tree.threshold)[split]

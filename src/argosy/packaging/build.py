@@ -282,7 +282,7 @@ def _in_words(specs: tuple[TensorSpec, ...]) -> str:
 def _convert(draft: Draft, signature: Signature) -> tuple[Conversion, Signature]:
     """What becomes of the model. A conversion that fails, whatever the way, leaves it as it is."""
     engine = draft.engine
-    if engine != "sklearn":
+    if engine not in examine.CONVERTED:
         return Conversion(source=engine, converted=False, reason=f"{engine} runs as it is"), signature
     if not draft.options.convert:
         return Conversion(source=engine, converted=False, reason="conversion was switched off"), signature

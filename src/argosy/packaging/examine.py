@@ -75,6 +75,9 @@ FLEXIBLE = ("sklearn", "python", "mlflow", "torch")
 ASKED = ("sklearn", "python", "mlflow")
 """Engines whose models are asked whether a value may be missing."""
 
+CONVERTED = ("sklearn", "lightgbm", "xgboost")
+"""Engines whose models become ONNX where that answers the same."""
+
 UNCHECKED = ("onnx", "torch", "python", "mlflow")
 """Engines whose models may answer a missing number that nobody trained them on, or fail at it."""
 
@@ -134,7 +137,7 @@ def examine(task: Task) -> Findings:
         predictions = predict_all(engine, tensors)
         found = profile.profile(tensors, predictions, engine.signature.inputs, engine.signature.outputs)
         (into / PROFILE).write_bytes(profile.dump(found))
-        if task.engine == "sklearn":  # for a conversion
+        if task.engine in CONVERTED:
             tensorfile.write(into / SAMPLE, tensors)
             tensorfile.write(into / PREDICTIONS, predictions)
     inputs, outputs = _golden(engine, tensors, task.tolerance)

@@ -83,7 +83,7 @@ def test_once(start, tmp_path):
     assert process.returncode == 0, err
     found = {one["name"]: one for one in msgspec.json.decode(out)}
     assert set(found) == {"digits", "flights", "filetypes"}
-    assert {one["engine"] for one in found.values()} == {"onnx", "lightgbm"}
+    assert {one["engine"] for one in found.values()} == {"onnx"}
     for one in found.values():
         assert one["good"]
         assert one["score"]["value"] >= one["score"]["floor"] > 0.5

@@ -5,6 +5,7 @@ import onnxruntime
 import pytest
 
 from argosy.engines.trees import onnx
+from argosy.engines.trees.form import evaluate
 from argosy.spec.errors import Unsupported
 from argosy.spec.signature import Signature, TensorSpec
 from tests.embedded.kinds import KINDS
@@ -41,3 +42,16 @@ def test_what_it_has_no_nodes_for_is_left_to_the_library():
     form = KINDS["forest"](10).form
     with pytest.raises(Unsupported, match="leaves of several values"):
         onnx.model(form, signature_of(form))
+
+
+@pytest.mark.parametrize(
+    "name", [SAME[3], *(pytest.param(name, marks=pytest.mark.slow) for name in (SAME[0], *SAME[4:]))]
+)
+def test_it_is_read_back(name, tmp_path):
+    tried = KINDS[name](500)
+    texts = {0: ("a", "é")}
+    (tmp_path / "m.onnx").write_bytes(onnx.model(tried.form, signature_of(tried.form), texts))
+    form, found = onnx.read(tmp_path / "m.onnx")
+    assert found == texts
+    for one, other in zip(evaluate(form, tried.rows), evaluate(tried.form, tried.rows), strict=True):
+        assert np.array_equal(one, other)

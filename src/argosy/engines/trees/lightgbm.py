@@ -37,7 +37,7 @@ def read(text: str) -> Ensemble:
     name, *parameters = header.get("objective", "").split() or [""]
     said = {key: value for key, _, value in (each.partition(":") for each in parameters)}
     if name not in LINKS or ("sqrt" in said and name != "regression"):
-        raise Unsupported(f"LightGBM's objective '{name}' has no rule for C")
+        raise Unsupported(f"LightGBM's objective '{name}' has no rule outside LightGBM")
     return ensemble(
         found,
         gaps=tuple(mode or "node" for mode in gaps),
@@ -61,7 +61,7 @@ def _numbers(text: str, kind: Any = np.int64) -> Array:
 def _tree(said: dict[str, str], gaps: list[Gaps | None]) -> Tree:
     """A tree, whose nodes are the inner ones, then the leaves. Sets what becomes of missing values of its features."""
     if said.get("is_linear") == "1":
-        raise Unsupported("LightGBM's linear trees (linear_tree) cannot be written in C")
+        raise Unsupported("LightGBM's linear trees (linear_tree) have no rule outside LightGBM")
     values = _numbers(said["leaf_value"], np.float64)
     inner = len(values) - 1
     ends = np.full(len(values), -1)

@@ -1,17 +1,39 @@
-"""An ensemble as an ONNX model: one node of trees (ai.onnx.ml 5), which sums in the library's type, and its link."""
+"""An ensemble as an ONNX model and back: one node of trees (ai.onnx.ml 5), which sums in the library's type, and its
+link. What no node says stands in the metadata of the file, so that C is made of it, too."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from argosy.engines.trees.form import ZERO, Ensemble
+from argosy.engines.base import require
+from argosy.engines.trees.build import Tree, ensemble
+from argosy.engines.trees.form import ZERO, Ensemble, Gaps, Scoring, distinct
 from argosy.spec.errors import Unsupported
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import Array
 
 LEQ, MEMBER = 0, 6
 """Modes of nodes."""
-TYPES = {"FP32": "FLOAT", "FP64": "DOUBLE", "INT64": "INT64"}
+TYPES = {"FP32": "FLOAT", "FP64": "DOUBLE", "INT64": "INT64", "BYTES": "STRING"}
+ABOUT = "argosy.trees"
+"""What the metadata call it."""
+
+
+class About(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields of an ensemble that are not its trees, and the texts of its categories by feature."""
+
+    gaps: tuple[Gaps, ...]
+    base: tuple[float, ...]
+    scoring: Scoring
+    single: bool
+    summed: str
+    divisor: float
+    known: dict[int, tuple[int, ...]]
+    truncates: bool
+    texts: dict[int, tuple[str, ...]]
 
 
 class Steps:
@@ -37,18 +59,27 @@ class Steps:
         return name
 
 
-def model(form: Ensemble, signature: Signature) -> bytes:
-    """The ONNX file, with the inputs and outputs of the signature: one matrix. Raises Unsupported."""
+def check(form: Ensemble, signature: Signature) -> None:
+    """Raise Unsupported for what has no nodes here."""
+    if form.values.shape[1] > 1 or (form.feature[form.roots] < 0).any():
+        raise Unsupported("leaves of several values, or trees that are one leaf, are left to the library")
+    if any(spec.datatype == "BYTES" for spec in signature.outputs):
+        raise Unsupported("labels that are texts are left to the library")
+    if odd := [spec.name for spec in signature.inputs if spec.semantic == "categorical" and spec.datatype != "BYTES"]:
+        raise Unsupported(f"categories that are no texts (column '{odd[0]}') are left to the library")
+
+
+def model(form: Ensemble, signature: Signature, texts: Mapping[int, tuple[str, ...]] | None = None) -> bytes:
+    """The ONNX file, with the inputs and outputs of the signature: one matrix, or a column each, of texts where
+    `texts` has the categories of the feature. Raises Unsupported."""
     from onnx import TensorProto, helper
 
-    if len(signature.inputs) != 1 or any(spec.datatype not in TYPES for spec in signature.outputs):
-        raise Unsupported("inputs by column, and labels that are texts, are left to the library")
+    check(form, signature)
     single = form.single and form.summed == "FP32"
+    form = _based(form) if single else form
     graph = Steps(np.float32 if single else np.float64)
     types = {name: getattr(TensorProto, kind) for name, kind in TYPES.items()}
-    given = signature.inputs[0]
-    rows = _cast(graph, given.name, TensorProto.FLOAT) if form.single else given.name
-    rows = rows if single else _cast(graph, rows, TensorProto.DOUBLE)
+    rows = _rows(graph, form, signature, texts or {}, types)
     sums = graph.node(
         "TreeEnsemble", _prepared(graph, form, rows), domain="ai.onnx.ml", **_attributes(form, graph.kind)
     )
@@ -64,12 +95,64 @@ def model(form: Ensemble, signature: Signature) -> bytes:
     made = helper.make_graph(
         graph.nodes,
         "argosy",
-        [_value(given, types)],
+        [_value(spec, types) for spec in signature.inputs],
         [_value(spec, types) for spec in signature.outputs],
         graph.constants,
     )
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 5)]
-    return helper.make_model(made, opset_imports=opsets, ir_version=9).SerializeToString(deterministic=True)
+    found = helper.make_model(made, opset_imports=opsets, ir_version=9)
+    about = msgspec.convert(
+        {name: getattr(form, name) for name in About.__struct_fields__ if name != "texts"}
+        | {"base": form.base.tolist(), "known": {at: each.tolist() for at, each in form.known.items()}}
+        | {"texts": texts or {}},
+        About,
+        from_attributes=True,
+    )
+    helper.set_model_props(found, {ABOUT: msgspec.json.encode(about).decode()})
+    return found.SerializeToString(deterministic=True)
+
+
+def _based(form: Ensemble) -> Ensemble:
+    """The form whose sums begin at 0, and with the leaves of their first tree, so that float32 rounds as before."""
+    tree = np.searchsorted(form.roots, np.arange(len(form.feature)), side="right") - 1
+    target = form.target if len(form.target) else np.zeros(len(form.roots), np.int64)
+    _, first = np.unique(target, return_index=True)
+    values = form.values[form.leaf].astype(np.float32)
+    added = np.isin(tree, first)
+    values[added, 0] += form.base[target[tree[added]]].astype(np.float32)
+    table, leaf = distinct(values)
+    return msgspec.structs.replace(form, base=np.zeros_like(form.base), leaf=leaf, values=table.astype(np.float64))
+
+
+def _rows(
+    graph: Steps, form: Ensemble, signature: Signature, texts: Mapping[int, tuple[str, ...]], types: dict[str, Any]
+) -> str:
+    """The matrix of all features, in the type that the trees work in."""
+    inputs = signature.inputs
+    kind = types["FP32" if graph.kind is np.float32 else "FP64"]
+    columns: list[str] = []
+    for place, spec in enumerate(inputs):
+        name, given = spec.name, types[spec.datatype]
+        if spec.datatype == "BYTES":
+            from onnx import numpy_helper
+
+            codes = np.arange(len(texts[place]))
+            words = np.array([text.encode() for text in texts[place]], object)
+            name = graph.node(
+                "LabelEncoder",
+                name,
+                domain="ai.onnx.ml",
+                keys_tensor=numpy_helper.from_array(words, "keys"),
+                values_tensor=numpy_helper.from_array(codes.astype(graph.kind), "values"),
+                default_tensor=numpy_helper.from_array(np.array([np.nan], graph.kind), "default"),
+            )
+        else:
+            for wanted in (types["FP32"], kind) if form.single else (kind,):
+                given, name = (given, name) if given == wanted else (wanted, _cast(graph, name, wanted))
+        if len(inputs) > 1 or len(spec.shape) == 1:
+            name = graph.node("Unsqueeze", name, graph.constant([1], np.int64))
+        columns.append(name)
+    return graph.node("Concat", *columns, axis=1) if len(columns) > 1 else columns[0]
 
 
 def _value(spec: TensorSpec, types: dict[str, Any]) -> Any:
@@ -122,9 +205,6 @@ def _attributes(form: Ensemble, kind: Any) -> dict[str, Any]:
     modes = np.full(len(nodes), LEQ, np.uint8)
     modes[place[list(form.sets)]] = MEMBER
     members = [value for node in nodes.tolist() if node in form.sets for value in (*form.sets[node].tolist(), np.nan)]
-    width = form.values.shape[1]
-    if width > 1 or ends[form.roots].any():
-        raise Unsupported("leaves of several values, or trees that are one leaf, are left to the library")
     leaf = np.cumsum(ends) - 1
     target = form.target[tree] if len(form.target) else np.zeros(len(inner), np.int64)
 
@@ -150,13 +230,80 @@ def _attributes(form: Ensemble, kind: Any) -> dict[str, Any]:
     }
 
 
+def read(path: Path) -> tuple[Ensemble, dict[int, tuple[str, ...]]] | None:
+    """The ensemble in a file that `model` has made, and the texts of its categories; None for another file."""
+    onnx: Any = require("onnx", "onnx", f"reading the trees of {path.name}")
+    loaded = onnx.load(path)
+    said = {each.key: each.value for each in loaded.metadata_props}
+    if ABOUT not in said:
+        return None
+    about = msgspec.json.decode(said[ABOUT], type=About)
+    node = next(each for each in loaded.graph.node if each.op_type == "TreeEnsemble")
+    own: dict[str, Any] = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
+    own = {
+        name: onnx.numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else np.asarray(value)
+        for name, value in own.items()
+    }
+    more = {name: getattr(about, name) for name in ("gaps", "scoring", "single", "summed", "divisor", "truncates")}
+    starts = own["tree_roots"]
+    first = np.arange(len(starts)) + starts  # a tree has a leaf more than other nodes
+    form = ensemble(
+        _trees(own),
+        base=np.array(about.base),
+        known={at: np.array(each) for at, each in about.known.items()},
+        target=own["leaf_targetids"][first] if len(about.base) > 1 else np.empty(0, np.int64),
+        **more,
+    )
+    return form, about.texts
+
+
+def _trees(own: dict[str, Array]) -> list[Tree]:
+    """The inverse of `_attributes`: in each tree the inner nodes, then the leaves, of which there is one more."""
+    starts, count = own["tree_roots"], len(own["nodes_featureids"])
+    tree = np.searchsorted(starts, np.arange(count), side="right") - 1
+    sizes = np.diff([*starts.tolist(), count])
+    left, right = (
+        own[f"nodes_{side}nodeids"] - starts[tree] + own[f"nodes_{side}leafs"] * (sizes - np.arange(len(sizes)))[tree]
+        for side in ("true", "false")
+    )
+    members = own.get("membership_values", np.empty(0))
+    sets = [part[:-1].astype(np.int64) for part in np.split(members, np.flatnonzero(np.isnan(members)) + 1)[:-1]]
+    categories = dict(zip(np.flatnonzero(own["nodes_modes"] == MEMBER).tolist(), sets, strict=True))
+    found: list[Tree] = []
+    for number, (start, size) in enumerate(zip(starts.tolist(), sizes.tolist(), strict=True)):
+        inner, pad = slice(start, start + size), np.zeros(size + 1, np.int64)
+        weights = own["leaf_weights"][start + number : start + number + size + 1]
+        found.append(
+            Tree(
+                feature=np.concatenate([own["nodes_featureids"][inner], pad]),
+                threshold=np.concatenate([own["nodes_splits"][inner].astype(np.float64), pad]),
+                left=np.concatenate([left[inner], pad - 1]),
+                right=np.concatenate([right[inner], pad - 1]),
+                left_gaps=np.concatenate([own["nodes_missing_value_tracks_true"][inner], pad]),
+                values=np.concatenate([np.zeros(size), weights]).reshape(-1, 1),
+                sets={at - start: each for at, each in categories.items() if start <= at < start + size},
+            )
+        )
+    return found
+
+
 def _scores(graph: Steps, form: Ensemble, sums: str) -> str:
+    from onnx import TensorProto
+
     scoring = form.scoring
     grown = graph.node("Mul", sums, graph.constant([scoring.steep])) if scoring.steep != 1 else sums
     if scoring.link == "square":
         return graph.node("Mul", graph.node("Mul", sums, sums), graph.node("Sign", sums))
     operator = {"softmax": "Softmax", "sigmoid": "Sigmoid", "exp": "Exp", "none": "Identity"}[scoring.link]
-    found = graph.node(operator, grown)
+    if graph.kind is np.float64 or scoring.link == "none":
+        found = graph.node(operator, grown)
+    elif scoring.link == "sigmoid":  # onnxruntime's own is off by percents where probabilities are small
+        power = _cast(graph, graph.node("Neg", grown), TensorProto.DOUBLE)
+        power = _cast(graph, graph.node("Exp", power), TensorProto.FLOAT)
+        found = graph.node("Reciprocal", graph.node("Add", power, graph.constant([1])))
+    else:
+        found = graph.node(operator, _cast(graph, grown, TensorProto.DOUBLE))
+        found = _cast(graph, found, TensorProto.FLOAT)
     if scoring.binary:
         return graph.node("Concat", graph.node("Sub", graph.constant([1]), found), found, axis=1)
     return found
@@ -168,6 +315,8 @@ def _label(graph: Steps, form: Ensemble, sums: str, scores: str) -> str:
     scoring = form.scoring
     if not scoring.binary:
         number = graph.node("ArgMax", scores if form.summed == "FP32" else sums, axis=1, keepdims=0)
+        if not scoring.labels:
+            return number
     elif scoring.second == "half":
         column = graph.node("Gather", scores, graph.constant([1], np.int64), axis=1)
         number = _cast(graph, graph.node("Greater", column, graph.constant([0.5])), TensorProto.INT64)

@@ -40,7 +40,7 @@ def read(model: Any, *, labelled: bool) -> Ensemble:
     objective = learner["objective"]["name"]
     if booster["name"] == "gblinear" or objective not in LINKS:
         what = "linear booster" if booster["name"] == "gblinear" else f"objective '{objective}'"
-        raise Unsupported(f"XGBoost's {what} has no rule for C")
+        raise Unsupported(f"XGBoost's {what} has no rule outside XGBoost")
     inner: Any = booster["gbtree"]["model"] if booster["name"] == "dart" else booster["model"]
     sums = max(int(about["num_class"]), int(about.get("num_target", 1)), 1)
     target = np.asarray(inner["tree_info"], np.int64)
@@ -88,7 +88,7 @@ def _tree(said: Any) -> Tree:
     """A tree. XGBoost goes left where `x < t`, and right for the categories of a node: these get their children
     exchanged, so that what is unknown goes the other way."""
     if int(said["tree_param"]["size_leaf_vector"]) > 1:
-        raise Unsupported("XGBoost's trees of several targets (multi_output_tree) cannot be written in C")
+        raise Unsupported("XGBoost's trees of several targets (multi_output_tree) have no rule outside XGBoost")
     left, right, features = (
         np.asarray(said[name], np.int64) for name in ("left_children", "right_children", "split_indices")
     )

@@ -48,7 +48,7 @@ def version(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Version:
     options: dict[str, Any] = {"objective": "binary", "num_leaves": 7, "verbosity": -1, "num_threads": 1}
     lightgbm.train(options, data, 30).save_model(folder / "shop.txt")
     rows[["age", "income"]].to_parquet(folder / "sample.parquet")
-    options_ = PushOptions(sample=folder / "sample.parquet")
+    options_ = PushOptions(sample=folder / "sample.parquet", convert=False)
     return push(folder / "shop.txt", name="shop", store=store, options=options_, report=lambda step: None)
 
 
