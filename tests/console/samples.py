@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections import Counter
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -39,6 +40,7 @@ from argosy.store.ledger import Cause
 from argosy.store.store import Store
 from argosy.telemetry.rates import Rates, Usage
 from argosy.trust.bundle import BUNDLE
+from tests.console.devices import fleets
 from tests.console.used import tokens
 from tests.control.served import serve
 from tests.store.samples import FILES, model_lineage, model_manifest, put_alerts, write_folder
@@ -264,6 +266,7 @@ def services(home: Home, now: float, count: int = 50) -> Any:
     state = State(store.database)
     fill(store.database, now, count)
     _jobs(home, store, now)
+    fleets(store, now, HOSTILE)
     tokens(store, now, HOSTILE)
     wanted = names(count)
     statuses = {name: _declare(state, name, at) for at, name in enumerate(wanted)}
@@ -283,6 +286,7 @@ def services(home: Home, now: float, count: int = 50) -> Any:
         controller=controller,
         meter=Meter(now, replicas),
         jobs=SimpleNamespace(wake=lambda: None),
+        intake=SimpleNamespace(dropped=Counter({"factory": 7})),
     )
 
 

@@ -10,6 +10,8 @@ from argosy.console import pages
 from argosy.console.session import Sessions
 from argosy.store import findings
 from argosy.store.database import Database
+from argosy.store.devices import Devices
+from argosy.store.fleets import Fleets
 from tests.console.conftest import Chromium, Console
 from tests.store.samples import put_alerts
 from tests.store.test_findings import alert, finding
@@ -29,6 +31,8 @@ PAGES = {
     "alerts": "/console/alerts",
     "jobs": "/console/jobs",
     "job": "/console/jobs/nightly",
+    "fleets": "/console/fleets",
+    "fleet": "/console/fleets/factory",
     "keys": "/console/keys",
     "usage": "/console/usage",
     "login": "/console/login",
@@ -100,7 +104,7 @@ def test_a_page_fits_every_width_in_both_colours_without_complaints(chromium: Ch
 
 def test_parts_are_there_once_something_wrote_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     database = Database(tmp_path / "t.db").create()
-    services: Any = SimpleNamespace(store=SimpleNamespace(database=database))
+    services: Any = SimpleNamespace(store=SimpleNamespace(database=database, fleets=Fleets(Devices(database))))
     console = pages.Console(services, Sessions("secret"))
     assert console.parts() == {"traffic"}
     findings.write(database, [finding()])

@@ -13,6 +13,7 @@ from argosy.control.controller import Controller
 from argosy.control.followers import Followers
 from argosy.control.state import State
 from argosy.jobs.runner import Jobs
+from argosy.monitoring.devices.intake import DeviceIntake
 from argosy.spec.settings import Home, Settings
 from argosy.store.ledger import Cause
 from argosy.store.store import Store
@@ -34,6 +35,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     meter: Meter
     jobs: Jobs
     incidents: Incidents
+    intake: DeviceIntake
     followers: Followers | None = None
     stop: Callable[[], None]
     started: float

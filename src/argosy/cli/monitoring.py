@@ -114,10 +114,10 @@ def _enough(rows: int, what: str, advice: str) -> None:
 def _served(name: str) -> "tuple[str, Package]":
     """The version that serves, or is to serve, and its package."""
     from argosy.packaging.package import open_package
-    from argosy.store.endpoints import Endpoints
+    from argosy.store.streams import served
 
     with store() as opened:
-        _, revision = Endpoints(opened.database).served(name)
+        _, revision = served(opened, name)
         return revision.version, open_package(opened.unpacked(revision.digest))
 
 
@@ -176,11 +176,11 @@ def performance(name: str, since: str, metric: str, fail: bool, as_json: bool) -
       argosy performance flights --metric f1 --fail
     """
     from argosy.store import findings
-    from argosy.store.endpoints import Endpoints
+    from argosy.store.streams import served
 
     begin = moment(since, datetime.now(UTC), "--since").timestamp()
     with store() as opened:
-        declared, revision = Endpoints(opened.database).served(name)
+        declared, revision = served(opened, name)
         if declared.endpoint.monitor is None:
             raise Conflict(f"'{name}' declares no monitor, so that nobody looks: see docs/guides/performance.md")
         found = findings.read(opened.database, name, KINDS, begin)

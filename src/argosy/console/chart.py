@@ -221,6 +221,15 @@ def overlay(reference: Sequence[float], current: Sequence[float], labels: Sequen
     return _svg("lines", WIDTH, HEIGHT, label, parts)
 
 
+def cells(found: Sequence[tuple[str, str]], label: str, wide: int = 40) -> Markup:
+    """Squares in rows of `wide`, each with its class and the text that is shown of it."""
+    parts = [
+        _box(f"cell {escape(kind)}", 12 * (place % wide), 12 * (place // wide), 10, 10, title)
+        for place, (kind, title) in enumerate(found)
+    ]
+    return _svg("cells", 12 * wide, 12 * max(1, -(-len(found) // wide)), label, parts)
+
+
 def _box(kind: str, x: float, y: float, width: float, height: float, title: str = "") -> str:
     text = f"<title>{escape(title)}</title>" if title else ""
     return f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}">{text}</rect>'

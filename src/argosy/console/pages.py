@@ -75,7 +75,7 @@ class Console:
         self._read = float("-inf")
 
     def parts(self) -> frozenset[str]:
-        """Traffic, and of findings, alerts, jobs and tokens what something has written; none while the
+        """Traffic, and of findings, alerts, jobs, tokens and fleets what something has written; none while the
         database is away."""
         if time.monotonic() - self._read > FRESH:
             try:
@@ -85,6 +85,7 @@ class Console:
                     "alerts": bool(alerts.read(self.database, most=1)),
                     "jobs": jobs.any_of(self.database),
                     "usage": bool(usage.totals(self.database)),
+                    "fleets": bool(self.services.store.fleets.every()),
                 }
             except ArgosyError:
                 return frozenset()

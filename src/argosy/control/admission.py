@@ -24,6 +24,7 @@ from argosy.spec.signing import Signatures
 from argosy.spec.trigger import Command
 from argosy.store.payloads.columns import columns
 from argosy.store.store import Store
+from argosy.store.streams import PREFIX
 from argosy.store.version import Version
 from argosy.targets.base import Capacity
 from argosy.trust.policy import admit_stored
@@ -48,6 +49,8 @@ def check_allowed(endpoint: Endpoint, settings: Settings, environ: Mapping[str, 
 def check_possible(endpoint: Endpoint, others: Iterable[Endpoint], settings: Settings, there: Capacity) -> None:
     """Raises InvalidArgument, which names what would have no effect here, is forbidden by the settings, or is more than
     `there` is for replicas, of which `others` have declared a part."""
+    if endpoint.name.startswith(PREFIX):
+        raise InvalidArgument(f"endpoint '{endpoint.name}': names that begin with '{PREFIX}' are those of fleets")
     others = tuple(others)
     check_honoured(endpoint, settings, there)
     check_shared(endpoint, {each.name: each for each in others if each.name != endpoint.name})

@@ -4,7 +4,7 @@ whose tokens are counted."""
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Callable, Iterable, Mapping, Sized
 from pathlib import Path
 
 import msgspec
@@ -121,14 +121,17 @@ class Quotas:
 
 
 class Recording:
-    """What one home's recorder is to record."""
+    """What one home's recorder is to record. Of `fleets` it is the logs that it looks after: devices report to the
+    platform."""
 
     def __init__(self, home: Home, settings: Settings) -> None:
         self.sidecar, self._home, self._store = recorder(home), home, settings.payload.store
+        self.fleets: Callable[[], Iterable[Declared]] = tuple
 
     def update(self, declared: Iterable[Declared], running: Iterable[tuple[Revision, RevisionStatus]] = ()) -> None:
         """Write what is wanted for the recorder, and start it where something is."""
-        wanted = {each.endpoint.name: what for each in declared if (what := recorded(each.endpoint)) is not None}
+        every = (*declared, *self.fleets())
+        wanted = {each.endpoint.name: what for each in every if (what := recorded(each.endpoint)) is not None}
         replicas = {
             replica.id: RecordedReplica(
                 address=replica.recorder,

@@ -1,4 +1,5 @@
-"""Monitors that evaluate every endpoint once each of its windows is over: one loop for drift and performance."""
+"""Monitors that evaluate every endpoint, and every fleet as one, once each of its windows is over: one loop for drift
+and performance."""
 
 import asyncio
 import logging
@@ -18,6 +19,7 @@ from argosy.store.endpoints import Declared, Endpoints
 from argosy.store.findings import Finding
 from argosy.store.monitor_state import MonitorState
 from argosy.store.store import Store
+from argosy.store.streams import streams
 
 LOG = logging.getLogger(__name__)
 TICK = 2.0
@@ -74,8 +76,9 @@ class WindowMonitor(ABC, Generic[S]):
 
     def turn(self) -> None:
         """Evaluate every endpoint that is due. Raises Unavailable, StorageFull."""
-        declared = {each.endpoint.name: each for each in self.state.endpoints()}
-        revisions = self.state.revisions()
+        fleets, versions = streams(self.store)
+        declared = {each.endpoint.name: each for each in (*self.state.endpoints(), *fleets)}
+        revisions = self.state.revisions() | versions
         if self.clock() - self._cleaned > HOUSEKEEPING:
             self.clean(declared)
             self._cleaned = self.clock()

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -39,6 +39,8 @@ from argosy.jobs.files import Files
 from argosy.jobs.runner import Jobs
 from argosy.language.config import beside
 from argosy.monitoring.analysis.prometheus import Prometheus
+from argosy.monitoring.devices.intake import DeviceIntake
+from argosy.monitoring.devices.lost import LostDevices
 from argosy.monitoring.drift.monitor import DriftMonitor
 from argosy.monitoring.performance.monitor import PerformanceMonitor
 from argosy.monitoring.slo.monitor import Slos
@@ -53,6 +55,7 @@ from argosy.spec.errors import ArgosyError
 from argosy.spec.revision import Revision
 from argosy.spec.settings import GatewaySettings, Home, RunFile, Settings
 from argosy.spec.status import View
+from argosy.store import streams
 from argosy.store.durable import say
 from argosy.store.store import Store
 from argosy.store.usage import totals
@@ -155,33 +158,21 @@ class Platform:
         self.minutes = Minutes(store.database, self.controller.feed, self._view, self.controller.versions)
         allowed = Allowed.of(settings)
         self.jobs = Jobs(home, store.database, settings.batch.parallel, idle=settings.batch.idle, allowed=allowed)
-        self.incidents = Incidents(store.database, settings.alerts, self._watched)
+        self.incidents = Incidents(store.database, settings.alerts, partial(streams.names, store))
         self.slos = Slos(
             store.database, self.controller.feed, lambda: self.controller.declared, self._view, self.incidents.report
         )
         self.controller.slos = self.slos.statuses
         self.drift = DriftMonitor(store, self.state, self.incidents.report, settings.drift.every)
         self.performance = PerformanceMonitor(store, self.state, self.incidents.report)
+        self.intake = DeviceIntake(store)
+        self.recording.fleets = lambda: self.intake.logged
+        self.lost = LostDevices(store, self.incidents.report, settings.devices.silent)
         self.triggers = Triggers(home, self.state, self.incidents.report, store=settings.payload.store, allowed=allowed)
         self._ending = asyncio.Event()
         self.supervisor = Supervisor()
         self.started = psutil.Process().create_time()
-        services = Services(
-            home=home,
-            settings=settings,
-            store=store,
-            state=self.state,
-            controller=self.controller,
-            targets=self.target,
-            meter=self.meter,
-            jobs=self.jobs,
-            incidents=self.incidents,
-            followers=self.followers,
-            stop=stop,
-            started=self.started,
-            ending=self._ending,
-            restarts=self.supervisor.restarts,
-        )
+        services = self._services(stop)
         self.objects = Objects(services) if settings.kubernetes.image else None
         app = self._application(services, pages)
         self.certificate = certificate(home, settings.control)
@@ -192,14 +183,30 @@ class Platform:
     def _application(self, services: Services, pages: Pages) -> Starlette:
         """The control API, and what devices ask, which the gateway reaches at a socket of its own."""
         secret = token.ensure(self.home)
-        self.devices = DeviceApi(self.store, self.incidents.report)
+        self.devices = DeviceApi(self.store, self.incidents.report, self.intake.take)
         self.device_server = DeviceServer(self.home, self.devices.routes())
         shown = [*pages(services, secret), *self.devices.routes(DIRECT)]
         return application(services, secret, any_host=self.settings.control.expose, pages=shown)
 
-    def _watched(self) -> Collection[str]:
-        """What incidents are about."""
-        return {*self.state.names(), *(f"fleet.{each.name}" for each in self.store.fleets.every())}
+    def _services(self, stop: Callable[[], None]) -> Services:
+        """What the handlers of the API work on."""
+        return Services(
+            home=self.home,
+            settings=self.settings,
+            store=self.store,
+            state=self.state,
+            controller=self.controller,
+            targets=self.target,
+            meter=self.meter,
+            jobs=self.jobs,
+            incidents=self.incidents,
+            intake=self.intake,
+            followers=self.followers,
+            stop=stop,
+            started=self.started,
+            ending=self._ending,
+            restarts=self.supervisor.restarts,
+        )
 
     def _activation(self) -> Activation:
         """The activator of this machine, and what those of followers are told."""
@@ -278,6 +285,8 @@ class Platform:
         yield "minutes", self.minutes.run
         yield "drift", self.drift.run
         yield "quality", self.performance.run
+        yield "profiles", self.intake.run
+        yield "silence", self.lost.run
         yield "incidents", self.incidents.run
         yield "slos", self.slos.run
         yield "triggers", self.triggers.run

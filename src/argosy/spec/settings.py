@@ -155,6 +155,12 @@ class DriftSettings(Declaration, frozen=True, kw_only=True):
     every: Annotated[int, Meta(ge=300, le=86400)] = 3600
 
 
+class DeviceSettings(Declaration, frozen=True, kw_only=True):
+    """When a device has an incident: once it was not heard for `silent` seconds."""
+
+    silent: Annotated[float, Meta(ge=10, le=90 * 86400)] = 900.0
+
+
 class BatchSettings(Declaration, frozen=True, kw_only=True):
     """How many jobs the platform runs at once, 1 to 64; with `idle` they run only on cores that nobody else wants."""
 
@@ -187,6 +193,7 @@ class Settings(Declaration, frozen=True, kw_only=True):
     prometheus: PrometheusSettings = PrometheusSettings()
     payload: PayloadSettings = PayloadSettings()
     drift: DriftSettings = DriftSettings()
+    devices: DeviceSettings = DeviceSettings()
     batch: BatchSettings = BatchSettings()
     feedback: FeedbackSettings = FeedbackSettings()
     triggers: TriggerSettings = TriggerSettings()

@@ -124,6 +124,15 @@ class WaveCount(NamedTuple):
     again: int
 
 
+class WaveReason(NamedTuple):
+    """How many devices have this reason, and the first of them."""
+
+    state: AssignmentState
+    reason: str
+    devices: int
+    first: str
+
+
 _BIG = ("stable_requests", "stable_errors", "candidate_requests", "candidate_errors", "compared", "agreed")
 fleets_table = table_of(metadata, "fleets", Fleet, key=("name",), name=63)
 deployments_table = table_of(
@@ -266,6 +275,14 @@ class Fleets:
         with self.database.read() as connection:
             found = connection.execute(query.group_by(A.wave, A.state).order_by(A.wave, A.state)).all()
         return [WaveCount(wave, state, *map(int, rest)) for wave, state, *rest in map(tuple, found)]
+
+    def reasons(self, fleet: str, number: int, most: int) -> list[WaveReason]:
+        """Why assignments are in their states, the most frequent first; those without a reason are left out."""
+        count = sa.func.count()
+        where = (A.fleet == fleet, A.deployment == number, A.reason != "")
+        query = sa.select(A.state, A.reason, count, sa.func.min(A.device)).where(*where).group_by(A.state, A.reason)
+        with self.database.read() as connection:
+            return [WaveReason(*row) for row in connection.execute(query.order_by(count.desc(), A.state).limit(most))]
 
     def unassigned(self, fleet: str, number: int, most: int | None = None) -> list[Device]:
         """Active devices of a fleet that have no assignment to this deployment, by name."""

@@ -1,0 +1,1 @@
+"""What devices say of themselves: profiles and payloads that join those of replicas, and silence."""
