@@ -35,7 +35,7 @@ def update(index: int, number: int | None = None, **more: Any) -> Update:
 
 def asked(index: int, number: int | None = None, held: bool = False, drop: bool = False, **more: Any) -> Asked:
     one = update(index, number, **more)
-    return Asked(update=one, envelope=f"{index:064x}", fleet="pumps", facts=FACTS, space=10_000, held=held, drop=drop)
+    return Asked(update=one, envelope=f"{index:064x}", facts=FACTS, space=10_000, held=held, drop=drop)
 
 
 class Device:
@@ -254,13 +254,12 @@ def test_what_was_refused_is_said_once():
         (asked(4, onnxruntime=("1.25", "")), "it needs onnxruntime from 1.25, this device has 1.24.1"),
         (asked(4, onnxruntime=("", "1.24")), "it needs onnxruntime below 1.24, this device has 1.24.1"),
         (asked(4, onnxruntime=("1.20", "1.24.1")), "from 1.20 and below 1.24.1"),
-        (asked(4, fleet="fans"), "it is for the fleet 'fans', this device belongs to 'pumps'"),
         (
             asked(4, files=(UpdateFile(path="x", size=10_001, sha256="0" * 64),)),
             "it needs 10,001 bytes of disk, 10,000",
         ),
     ],
-    ids=["older", "same-index", "machine", "runtime-old", "runtime-new", "runtime-between", "fleet", "disk"],
+    ids=["older", "same-index", "machine", "runtime-old", "runtime-new", "runtime-between", "disk"],
 )
 def test_what_is_not_for_this_device_is_refused_with_its_reason(wanted, words):
     state = committed(3).disk

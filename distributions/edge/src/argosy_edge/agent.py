@@ -8,14 +8,14 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
 from argosy_edge.errors import AgentError, BadPackage, BadSignature, Unsupported
-from argosy_edge.slots import Slots, sync_tree, verify
+from argosy_edge.slots import Slots
 from argosy_edge.state import (
     Asked,
     Decision,
@@ -30,9 +30,10 @@ from argosy_edge.state import (
     Stopping,
     Woke,
 )
+from argosy_edge.transfer import check_folder
 from argosy_edge.trial import Tally
-from argosy_edge.update import decide
-from argosy_edge.wire import Desired, Facts, Update
+from argosy_edge.update import decide, size
+from argosy_edge.wire import Desired, Facts, Update, WireError
 
 LOOK = 1.0
 """Seconds between two looks at a trial."""
@@ -44,24 +45,11 @@ ENDING = 10.0
 """Seconds that a step has to end in, when the agent ends."""
 
 
-class Steps(Protocol):
-    """What the agent does for an update. Each may raise an AgentError or an OSError; none is called twice at a time but
-    `look` and `release`."""
+class Models(Protocol):
+    """What the agent does with models (`serving.Serving`). Each may raise an AgentError or an OSError; none is called
+    twice at a time but `look` and `release`."""
 
-    def open(self, desired: Desired) -> Update | None:
-        """The update of a statement, verified: by a key of the fleet, and by a signer where one has to have signed.
-        Raises BadSignature."""
-        ...
-
-    def fetch(self, update: Update, stop: threading.Event) -> None:
-        """Get into `Slots.parts` what the device lacks of a package. Ends soon once `stop` is set."""
-        ...
-
-    def assemble(self, update: Update, folder: Path, stop: threading.Event) -> None:
-        """Write the files of a package into an empty folder."""
-        ...
-
-    def selftest(self, update: Update, folder: Path) -> None:
+    def selftest(self, update: Update, folder: Path) -> object:
         """Load it in a process beside this one, and ask its golden examples within its budget. Raises BadPackage."""
         ...
 
@@ -82,20 +70,34 @@ class Steps(Protocol):
         ...
 
 
+class Source(Protocol):
+    """Where updates come from (`remote.Remote`)."""
+
+    def open(self, desired: Desired) -> Update | None:
+        """The update of a statement, verified: by a key of the fleet, and by a signer where one has to have signed.
+        Raises BadSignature."""
+        ...
+
+    def fetch(self, update: Update, folder: Path, have: Mapping[str, Path], stop: threading.Event) -> None:
+        """Get the files of a package into a folder, synced; `have`: files of the device by their SHA-256. What is there
+        already stays. Ends soon once `stop` is set."""
+        ...
+
+
 class Agent:
     """One device. `notice` is told each event, `changed` each new state."""
 
     def __init__(
         self,
         slots: Slots,
-        steps: Steps,
+        models: Models,
+        source: Source,
         *,
         facts: Facts,
-        fleet: str = "",
         notice: Callable[[State, Event], None] = lambda state, event: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.slots, self.steps, self.facts, self.fleet = slots, steps, facts, fleet
+        self.slots, self.models, self.source, self.facts = slots, models, source, facts
         self.state, trouble = slots.read()
         self._notice, self._monotonic = notice, monotonic
         self._trouble = trouble
@@ -127,7 +129,7 @@ class Agent:
                 self._next(seen)
         healthy = self._trying
         self._end_work(ENDING)
-        self._next(Stopping(healthy and self.steps.release()))
+        self._next(Stopping(healthy and self.models.release()))
 
     def _await(self) -> Observation | Desired | None:
         """The next thing that happens."""
@@ -144,7 +146,7 @@ class Agent:
             if self._wake is not None and self._monotonic() >= self._wake:
                 self._wake, again, self._again = None, self._again, None
                 return again or Woke()
-            if self._trying and (found := self.steps.look()) is not None:
+            if self._trying and (found := self.models.look()) is not None:
                 return found
 
     def _meant(self, met: Observation | Desired) -> list[Observation]:
@@ -166,8 +168,9 @@ class Agent:
             return []
         update, envelope = None, ""
         try:
-            update = self.steps.open(self._desired)
+            update = self.source.open(self._desired)
             envelope = self.slots.keep(self._desired.update) if self._desired.update else ""
+            self._said = ""
         except (AgentError, OSError) as error:
             update = None
             self._say(error)
@@ -175,9 +178,9 @@ class Agent:
             Asked(
                 update=update,
                 envelope=envelope,
-                fleet=self.fleet,
                 facts=self.facts,
-                space=self.slots.space(self.state),
+                space=self.slots.space(),
+                spare=self.slots.size(self.state.free),
                 held=self._desired.hold,
                 drop=self._desired.drop,
             )
@@ -196,16 +199,16 @@ class Agent:
         if not self._written(before, state):
             if decision.step == "clear" and self._trying:
                 self._trying = False
-                self.steps.release()
+                self.models.release()
             if decision.step != "switch" or state.committed != before.committed:
                 if not isinstance(seen, Asked | Looked):
                     self._wake, self._again = self._monotonic() + RETRY, seen
                 return
-        self.state, self._said = state, ""
+        self.state = state
         for event in decision.events:
             self._notice(state, event)
         self._do(decision)
-        if decision.step == "wait" and state.phase == "idle" and before.phase != "idle":
+        if decision.step == "wait" and state.phase == "idle" and isinstance(seen, Ended | Failed | Woke):
             for each in self._asked():
                 self._next(each)
 
@@ -260,34 +263,35 @@ class Agent:
             own = step in ("selftest", "load", "switch")
             seen = Failed(step=step, how="bad" if own else "later", why=error.message)
         except Exception as error:
-            said = str(error) if isinstance(error, AgentError | OSError) else repr(error)
+            said = str(error) if isinstance(error, AgentError | OSError | WireError) else repr(error)
             seen = Failed(step=step, how="later", why=said)
         self._queue.put((number, seen))
 
     def _perform(self, decision: Decision, stop: threading.Event) -> None:
-        slots, steps = self.slots, self.steps
-        folder = slots.folder(decision.place)
+        slots, models, place = self.slots, self.models, decision.place
+        folder = slots.folder(place)
         update = slots.update(decision.content) if decision.content else None
         match decision.step:
             case "fetch" if update:
-                steps.fetch(update, stop)
+                if slots.space() < size(update):
+                    slots.clear(self.state, parts=False)
+                self.source.fetch(update, slots.staging(update), slots.files(self.state), stop)
             case "assemble" if update:
-                steps.assemble(update, slots.empty(decision.place), stop)
-                sync_tree(folder)
+                slots.fill(place, slots.staging(update))
             case "verify" if update:
-                verify(folder, update)
+                check_folder(folder, update.files)
             case "selftest" if update:
-                steps.selftest(update, folder)
+                models.selftest(update, folder)
             case "load" if update:
-                verify(folder, update)
-                steps.load(update, folder)
+                check_folder(folder, update.files)
+                models.load(update, folder)
             case "switch":
                 update = update or slots.factory_update()
                 if update:
-                    verify(folder, update)
-                steps.switch(update, folder)
+                    check_folder(folder, update.files)
+                models.switch(update, folder)
             case "clear":
-                steps.release()
+                models.release()
                 slots.clear(self.state)
             case _:
                 raise ValueError(f"nothing to do for {decision.step}")

@@ -23,11 +23,10 @@ from pathlib import Path
 import msgspec
 
 from argosy_edge import durable
-from argosy_edge.errors import BadPackage, Conflict, InvalidArgument
+from argosy_edge.errors import BadPackage, Conflict, InvalidArgument, NotFound
 from argosy_edge.state import Content, Place, State
 from argosy_edge.wire import Envelope, Update
 
-READ = 1024 * 1024
 LEFT = 4 * 1024 * 1024
 """Bytes of disk that no update takes."""
 RESERVE = 256 * 1024
@@ -49,7 +48,6 @@ def sync_tree(folder: Path) -> None:
             finally:
                 os.close(file)
         durable.sync_folder(Path(place))
-    durable.sync_folder(folder.parent)
 
 
 class Slots:
@@ -165,27 +163,68 @@ class Slots:
         except (OSError, msgspec.MsgspecError) as error:
             raise InvalidArgument(f"{path} of the factory model cannot be read: {error}") from None
 
-    def space(self, state: State) -> int:
-        """Bytes that an update may take: what is free, and what the slot has that it is written to."""
-        found = os.statvfs(self.root)
-        return max(0, found.f_bavail * found.f_frsize - LEFT) + size_of(self.folder(state.free)) + size_of(self.parts)
+    def make_factory(self, state: State) -> Update:
+        """Let what is committed be the factory model. Raises Conflict where there is one, NotFound."""
+        if (self.root / "factory.json").exists():
+            raise Conflict(f"{self.factory} has a factory model already, which no update and no command changes")
+        if state.content is None:
+            raise NotFound(f"{self.root} has no committed model that could be its factory model")
+        update = self.update(state.content)
+        shutil.rmtree(self.factory, ignore_errors=True)
+        shutil.copytree(self.folder(state.committed), self.factory)
+        sync_tree(self.factory)
+        durable.write(self.root / "factory.json", msgspec.json.encode(update))
+        return update
 
-    def empty(self, place: Place) -> Path:
-        """Take away what a slot has, for it to be written."""
-        folder = self.folder(place)
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(mode=0o700)
-        return folder
+    def space(self) -> int:
+        """Bytes that an update may take."""
+        found = os.statvfs(self.root)
+        return max(0, found.f_bavail * found.f_frsize - LEFT) + size_of(self.parts)
+
+    def size(self, place: Place) -> int:
+        """Bytes of what a slot has."""
+        return size_of(self.folder(place))
+
+    def files(self, state: State) -> dict[str, Path]:
+        """By their SHA-256, the files of this device of which a package may be made: to be checked as they are read."""
+        found: dict[str, Path] = {}
+        contents: dict[Place, Content | None] = {"": None, state.free: state.target, **state.slots}
+        for place, content in contents.items():
+            with contextlib.suppress(BadPackage, InvalidArgument):
+                update = self.update(content) if content else self.factory_update()
+                for each in update.files if update else ():
+                    if (path := self.folder(place) / each.path).is_file():
+                        found[each.sha256] = path
+        return found
+
+    def staging(self, update: Update) -> Path:
+        """Where the files of a package are gathered; beside it is room for what they are made of. What others left
+        there is taken away."""
+        own = self.parts / update.package.removeprefix("sha256:")
+        for path in self.parts.iterdir():
+            if path != own:
+                shutil.rmtree(path, ignore_errors=True)
+        (own / "files").mkdir(parents=True, exist_ok=True, mode=0o700)
+        return own / "files"
+
+    def fill(self, place: Place, folder: Path) -> None:
+        """Let a slot have the files of a folder, which is no more, in place of what it had."""
+        sync_tree(folder)
+        shutil.rmtree(self.folder(place), ignore_errors=True)
+        os.rename(folder, self.folder(place))
+        durable.sync_folder(self.root / "slots")
+        durable.sync_folder(folder.parent)
 
     def clear(self, state: State, parts: bool = True) -> None:
         """Take away what the state does not name."""
-        for place in ("a", "b"):
+        places: tuple[Place, ...] = ("a", "b")
+        for place in places:
             if place not in state.slots and place != state.committed:
                 shutil.rmtree(self.folder(place), ignore_errors=True)
         if parts:
             shutil.rmtree(self.parts, ignore_errors=True)
             self.parts.mkdir(mode=0o700)
-        named = {content.envelope for content in state.slots.values()}
+        named = {content.envelope for content in (*state.slots.values(), *([state.target] if state.target else []))}
         for path in self._updates.glob("*"):
             if path.stem not in named:
                 path.unlink(missing_ok=True)
@@ -194,31 +233,3 @@ class Slots:
 def size_of(folder: Path) -> int:
     """Bytes of the files below a folder."""
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
-
-
-def verify(folder: Path, update: Update) -> None:
-    """Raise BadPackage unless a folder has exactly the files of an update, and nothing but files."""
-    wanted = {each.path: each for each in update.files}
-    for place, folders, names in os.walk(folder):
-        for name in (*folders, *names):
-            path = Path(place, name)
-            known = str(path.relative_to(folder))
-            if path.is_symlink() or (name in names and (known not in wanted or not path.is_file())):
-                raise BadPackage(f"{path} does not belong to the package {update.ref}")
-    for each in update.files:
-        path = folder / each.path
-        try:
-            size, found = path.stat().st_size, sha256_of(path)
-        except OSError as error:
-            raise BadPackage(f"{path} cannot be read: {error.strerror}") from None
-        if size != each.size or found != each.sha256:
-            raise BadPackage(f"{path} is not what was signed: {size:,} bytes, sha256 {found[:12]}…")
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, read in parts."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while data := file.read(READ):
-            digest.update(data)
-    return digest.hexdigest()

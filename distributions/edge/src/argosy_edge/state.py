@@ -40,7 +40,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     committed: Place = ""
     fallback: Place = ""
     free: Place = "a"
-    slots: dict[str, Content] = {}
+    slots: dict[Place, Content] = {}
     target: Content | None = None
     loads: int = 0
     floor: int = 0
@@ -61,13 +61,14 @@ class Started(msgspec.Struct, frozen=True):
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """What the platform wants. `update` has been verified, and `envelope` is on disk; `space`: bytes that are free."""
+    """What the platform wants. `update` has been verified, and `envelope` is on disk. `space`: bytes that are free;
+    `spare`: those of what is in the free slot."""
 
     update: Update | None = None
     envelope: str = ""
-    fleet: str = ""
     facts: Facts | None = None
     space: int | None = None
+    spare: int = 0
     held: bool = False
     drop: bool = False
 

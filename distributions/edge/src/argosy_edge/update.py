@@ -152,14 +152,20 @@ def _new(asked: Asked, update: Update, state: State) -> Next:
     if there is not None and there.package == wanted.package:
         state = change(state, slots={**state.slots, state.free: wanted}, fallback="")
         return _phase("verify", "verify", state)
+    if asked.space is not None and size(update) > asked.space:
+        slots = {place: content for place, content in state.slots.items() if place != state.free}
+        state = change(state, slots=slots, fallback="")
     return _phase("fetch", "fetch", state)
+
+
+def size(update: Update) -> int:
+    """Bytes of all files of a package."""
+    return sum(each.size for each in update.files)
 
 
 def misfit(asked: Asked, update: Update, state: State) -> str:
     """Why this device does not take an update; empty where it does."""
     facts = asked.facts
-    if asked.fleet and update.fleet != asked.fleet:
-        return f"it is for the fleet {update.fleet!r}, this device belongs to {asked.fleet!r}"
     for each in state.denied:
         if each.package == update.package:
             return (
@@ -176,9 +182,9 @@ def misfit(asked: Asked, update: Update, state: State) -> str:
     ):
         bounds = " and ".join([f"from {least}"] * bool(least) + [f"below {below}"] * bool(below))
         return f"it needs onnxruntime {bounds}, this device has {facts.onnxruntime}"
-    need = sum(each.size for each in update.files)
-    if asked.space is not None and need > asked.space:
-        return f"it needs {need:,} bytes of disk, {asked.space:,} are free: make room, it is tried again"
+    need, space = size(update), (asked.space or 0) + asked.spare
+    if asked.space is not None and need > space:
+        return f"it needs {need:,} bytes of disk, {space:,} are free: make room, it is tried again"
     return ""
 
 

@@ -1,0 +1,188 @@
+"""The platform, as the agent has it: what is wanted, the files of it, and reports. Nothing here stops what serves.
+
+Two threads wait for a network: one for what the platform wants, one to report. Each begins again after a time that
+doubles, and is spread so that a fleet does not come back all at once.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from argosy_edge import statement
+from argosy_edge.clock import Clock
+from argosy_edge.errors import AgentError, BadSignature, Unavailable
+from argosy_edge.fetch import Answer, Fetcher, Interrupted
+from argosy_edge.spool import Spool
+from argosy_edge.state import Event, State
+from argosy_edge.trial import summed
+from argosy_edge.wire import (
+    AgentReport,
+    Desired,
+    DeviceEvent,
+    Enrolled,
+    Quality,
+    Received,
+    TransferPlan,
+    Update,
+    WireError,
+)
+
+WAIT = 50.0
+"""Seconds that a request for news waits."""
+REPORT = 60.0
+"""Seconds between two reports; what happens to an update is reported at once."""
+LONGEST = 600.0
+"""Seconds between two attempts to reach the platform."""
+NETWORK = (AgentError, OSError, WireError, Interrupted)
+
+
+class Link(Protocol):
+    """Requests of this device (`link.Link`): each begins a session where there is none. Raises AgentError, OSError."""
+
+    def desired(self, after: str, wait: float) -> Desired: ...
+    def plan(self, package: str, have: Sequence[str]) -> TransferPlan: ...
+    def report(self, report: AgentReport) -> Received: ...
+    def get(self, path: str, start: int, end: int) -> Answer: ...
+
+
+class Remote:
+    """`packages`: those that this device has, for a plan. `quality`: what the slots did since the last time."""
+
+    def __init__(
+        self,
+        link: Link,
+        enrolled: Enrolled,
+        clock: Clock,
+        spool: Spool,
+        *,
+        quality: Callable[[], Quality] = Quality,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.link, self.enrolled, self.clock, self.spool = link, enrolled, clock, spool
+        self._quality, self._chance = quality, chance
+        self._state = State()
+        self._ended = threading.Event()
+        self._due = threading.Event()
+        self._fetcher: Fetcher | None = None
+        self._counted = Quality()
+        self.trouble = ""
+
+    def open(self, desired: Desired) -> Update | None:
+        """The update of a statement, verified. Raises BadSignature."""
+        if desired.update is None:
+            return None
+        enrolled = self.enrolled
+        try:
+            return statement.check(desired.update, enrolled.fleet, enrolled.keys, enrolled.signers)
+        except WireError as error:
+            raise BadSignature(f"the update that the platform wants is not taken: {error}") from None
+
+    def fetch(self, update: Update, folder: Path, have: Mapping[str, Path], stop: threading.Event) -> None:
+        """Get the files of a package into a folder, synced. Raises Unavailable where the network breaks for long."""
+        packages = [content.package for content in self._state.slots.values()]
+        fetcher = Fetcher(self.link, folder.parent / "transfer", stop=stop.is_set)
+        self._fetcher = fetcher
+        try:
+            fetcher.fetch(update.files, self.link.plan(update.package, packages), folder, have)
+        except Interrupted as error:
+            raise Unavailable(f"the platform cannot be reached: {error}") from None
+
+    def notice(self, state: State, event: Event) -> None:
+        """Keep an event until it was reported."""
+        content, clock = event.content, self.clock
+        index, package = (content.index, content.package) if content else (0, "")
+        device = DeviceEvent(
+            at=clock.wall(),
+            boot=clock.boot,
+            after=clock.after(),
+            kind=event.kind,
+            index=index,
+            package=package,
+            detail=event.detail[:2000],
+        )
+        self._state = state
+        self.spool.put("events", [device])
+        self._due.set()
+
+    def changed(self, state: State) -> None:
+        """The state is another one."""
+        self._state = state
+
+    def start(self, want: Callable[[Desired], None]) -> None:
+        """Begin to wait for what the platform wants, and to report."""
+        for name, run in (("desired", lambda: self._listen(want)), ("report", self._report)):
+            threading.Thread(target=run, name=name, daemon=True).start()
+
+    def stop(self, seconds: float = 2.0) -> None:
+        """Report once more, if that is possible within so many seconds."""
+        self._ended.set()
+        self._due.set()
+        last = threading.Thread(target=self._send, daemon=True)
+        last.start()
+        last.join(seconds)
+
+    def _listen(self, want: Callable[[Desired], None]) -> None:
+        revision, failed = "", 0
+        while not self._ended.is_set():
+            began = time.monotonic()
+            try:
+                desired = self.link.desired(revision, WAIT)
+            except NETWORK as error:
+                failed += 1
+                self.trouble = str(error)
+                self._pause(failed)
+                continue
+            self.trouble, failed = "", 0
+            revision = desired.revision
+            want(desired)
+            self._ended.wait(max(0.0, min(desired.poll, LONGEST) - (time.monotonic() - began)) * self._chance())
+
+    def _pause(self, failed: int) -> None:
+        """After a failure, for a time that doubles."""
+        self._ended.wait(min(2.0 ** min(failed, 20), LONGEST) * (0.5 + self._chance() / 2))
+
+    def _report(self) -> None:
+        failed = 0
+        while not self._ended.is_set():
+            self._due.wait(REPORT)
+            self._due.clear()
+            if self._ended.is_set():
+                return
+            if self._send():
+                failed = 0
+                self._ended.wait(1.0)
+            else:
+                failed += 1
+                self._pause(failed)
+
+    def _send(self) -> bool:
+        """Report until nothing waits. Whether the platform has it."""
+        state, fetcher = self._state, self._fetcher
+        self._counted = summed(self._counted, self._quality())
+        present = AgentReport(
+            number=0,
+            boot=self.clock.boot,
+            phase="stopped" if self._ended.is_set() else state.phase,
+            index=state.floor,
+            committed=state.content.package if state.content else "",
+            candidate=state.target.package if state.target else "",
+            quality=self._counted,
+            sent=fetcher.counts.sent if fetcher else 0,
+            again=fetcher.counts.again if fetcher else 0,
+        )
+        try:
+            while True:
+                report = self.spool.report(present)
+                if report.quality == present.quality:
+                    self._counted, present = Quality(), msgspec.structs.replace(present, quality=Quality())
+                self.spool.acknowledged(self.link.report(report).number)
+                if not self.spool.waiting:
+                    return True
+        except NETWORK as error:
+            self.trouble = str(error)
+            return False
