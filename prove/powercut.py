@@ -28,9 +28,8 @@ import msgspec
 
 from argosy_edge import agent as agents
 from argosy_edge.errors import AgentError
-from argosy_edge.slots import Slots
+from argosy_edge.slots import Slots, verify
 from argosy_edge.state import Ended, Started
-from argosy_edge.transfer import check_folder
 from argosy_edge.update import decide
 from argosy_edge.wire import WireError
 
@@ -133,7 +132,7 @@ def check(home: Path, counts: Counts) -> None:
     try:
         if trouble or state.content is None:
             raise WireError(trouble or "nothing is committed")
-        check_folder(slots.folder(state.committed), slots.update(state.content).files)
+        verify(slots.folder(state.committed), slots.update(state.content))
     except (WireError, AgentError, OSError) as error:
         counts.broken += 1
         counts.examples.append(f"{state.phase}, slot {state.committed!r}, boot {state.boot}: {error}")

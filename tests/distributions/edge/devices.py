@@ -66,8 +66,13 @@ class Source:
         for path, data in contents(int(update.ref.rpartition(":")[2])).items():
             if stop.is_set():
                 raise Unavailable("it was stopped")
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_bytes(data)
+            (folder / path.replace("/", "-")).write_bytes(data)
+
+    def assemble(self, update: Update, folder: Path, into: Path, have: Mapping[str, Path]) -> None:
+        self.trouble("assemble")
+        for file in update.files:
+            (into / file.path).parent.mkdir(parents=True, exist_ok=True)
+            (into / file.path).write_bytes((folder / file.path.replace("/", "-")).read_bytes())
 
 
 class Models:

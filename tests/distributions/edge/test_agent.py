@@ -9,8 +9,7 @@ import pytest
 from argosy_edge import agent as agents
 from argosy_edge import durable
 from argosy_edge.errors import Conflict, StorageFull, Unavailable
-from argosy_edge.slots import Slots
-from argosy_edge.transfer import check_folder
+from argosy_edge.slots import Slots, verify
 from tests.distributions.edge.devices import BAD, Device, Models, Source, desired, update
 
 
@@ -30,7 +29,7 @@ def test_an_update_is_taken_and_outlives_a_start(tmp_path):
         device.until(lambda: device.models.serving == "digits:1")
         assert device.source.fetched == []
         content = device.state.content
-        check_folder(device.slots.folder(device.state.committed), device.slots.update(content).files)
+        verify(device.slots.folder(device.state.committed), device.slots.update(content))
 
 
 def test_a_bad_one_is_rolled_back_and_the_one_before_serves_on(tmp_path):
@@ -78,7 +77,7 @@ def test_two_agents_on_one_folder_are_refused(tmp_path):
     Slots(tmp_path).claim()
 
 
-STEPS = ["fetch", "selftest", "load", "switch"]
+STEPS = ["fetch", "assemble", "selftest", "load", "switch"]
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -188,7 +187,7 @@ def test_a_slot_that_rots_gives_way_and_is_fetched_anew(tmp_path):
     broken.write_bytes(broken.read_bytes()[:-1] + b"?")
     with Device(tmp_path) as device:
         device.settled(1)
-        assert "is altered" in device.said("rolled_back")[0]
+        assert "is not what was signed" in device.said("rolled_back")[0]
         assert device.models.serving == "digits:1"
         device.agent.want(desired(update(2)))
         device.settled(2)

@@ -15,7 +15,7 @@ from typing import Protocol
 import msgspec
 
 from argosy_edge.errors import AgentError, BadPackage, BadSignature, Unsupported
-from argosy_edge.slots import Slots
+from argosy_edge.slots import Slots, verify
 from argosy_edge.state import (
     Asked,
     Decision,
@@ -30,7 +30,6 @@ from argosy_edge.state import (
     Stopping,
     Woke,
 )
-from argosy_edge.transfer import check_folder
 from argosy_edge.trial import Tally
 from argosy_edge.update import decide, size
 from argosy_edge.wire import Desired, Facts, Update, WireError
@@ -79,8 +78,12 @@ class Source(Protocol):
         ...
 
     def fetch(self, update: Update, folder: Path, have: Mapping[str, Path], stop: threading.Event) -> None:
-        """Get the files of a package into a folder, synced; `have`: files of the device by their SHA-256. What is there
-        already stays. Ends soon once `stop` is set."""
+        """Get the files of a package into a folder, in a form of its own, synced; `have`: files of the device by their
+        SHA-256. What is there already stays. Ends soon once `stop` is set."""
+        ...
+
+    def assemble(self, update: Update, folder: Path, into: Path, have: Mapping[str, Path]) -> None:
+        """Write the files of a package, out of what was fetched into `folder`, and of the device's own."""
         ...
 
 
@@ -275,20 +278,21 @@ class Agent:
             case "fetch" if update:
                 if slots.space() < size(update):
                     slots.clear(self.state, parts=False)
-                self.source.fetch(update, slots.staging(update), slots.files(self.state), stop)
+                self.source.fetch(update, slots.transfer(update), slots.files(self.state), stop)
             case "assemble" if update:
-                slots.fill(place, slots.staging(update))
+                source, parts, have = self.source, slots.transfer(update), slots.files(self.state)
+                slots.fill(place, lambda into: source.assemble(update, parts, into, have))
             case "verify" if update:
-                check_folder(folder, update.files)
+                verify(folder, update)
             case "selftest" if update:
                 models.selftest(update, folder)
             case "load" if update:
-                check_folder(folder, update.files)
+                verify(folder, update)
                 models.load(update, folder)
             case "switch":
                 update = update or slots.factory_update()
                 if update:
-                    check_folder(folder, update.files)
+                    verify(folder, update)
                 models.switch(update, folder)
             case "clear":
                 models.release()

@@ -15,8 +15,8 @@ import msgspec
 
 from argosy_edge import statement
 from argosy_edge.clock import Clock
-from argosy_edge.errors import AgentError, BadSignature, Unavailable
-from argosy_edge.fetch import Answer, Fetcher, Interrupted
+from argosy_edge.errors import AgentError, BadSignature
+from argosy_edge.fetch import Answer, Fetcher
 from argosy_edge.spool import Spool
 from argosy_edge.state import Event, State
 from argosy_edge.trial import summed
@@ -38,7 +38,7 @@ REPORT = 60.0
 """Seconds between two reports; what happens to an update is reported at once."""
 LONGEST = 600.0
 """Seconds between two attempts to reach the platform."""
-NETWORK = (AgentError, OSError, WireError, Interrupted)
+NETWORK = (AgentError, OSError, WireError)
 
 
 class Link(Protocol):
@@ -85,12 +85,12 @@ class Remote:
     def fetch(self, update: Update, folder: Path, have: Mapping[str, Path], stop: threading.Event) -> None:
         """Get the files of a package into a folder, synced. Raises Unavailable where the network breaks for long."""
         packages = [content.package for content in self._state.slots.values()]
-        fetcher = Fetcher(self.link, folder.parent / "transfer", stop=stop.is_set)
-        self._fetcher = fetcher
-        try:
-            fetcher.fetch(update.files, self.link.plan(update.package, packages), folder, have)
-        except Interrupted as error:
-            raise Unavailable(f"the platform cannot be reached: {error}") from None
+        self._fetcher = fetcher = Fetcher(self.link, folder, stop=stop.is_set)
+        fetcher.fetch(update.files, self.link.plan(update.package, packages), have)
+
+    def assemble(self, update: Update, folder: Path, into: Path, have: Mapping[str, Path]) -> None:
+        """Write the files of a package into a folder."""
+        Fetcher(self.link, folder).assemble(update.files, into, have)
 
     def notice(self, state: State, event: Event) -> None:
         """Keep an event until it was reported."""

@@ -17,20 +17,28 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
 from argosy_edge import durable
-from argosy_edge.errors import BadPackage, Conflict, InvalidArgument, NotFound
+from argosy_edge.errors import AgentError, BadPackage, Conflict, InvalidArgument, NotFound
 from argosy_edge.state import Content, Place, State
+from argosy_edge.transfer import hashed
 from argosy_edge.wire import Envelope, Update
 
 LEFT = 4 * 1024 * 1024
 """Bytes of disk that no update takes."""
 RESERVE = 256 * 1024
 """Bytes of disk with which the state can be written on a disk that something else has filled."""
+
+
+class Damaged(AgentError):
+    """A slot that does not have what was written to it."""
+
+    code, http, exit = "bad_package", 422, 7
 
 
 class _Kept(msgspec.Struct, frozen=True):
@@ -197,23 +205,25 @@ class Slots:
                         found[each.sha256] = path
         return found
 
-    def staging(self, update: Update) -> Path:
-        """Where the files of a package are gathered; beside it is room for what they are made of. What others left
-        there is taken away."""
+    def transfer(self, update: Update) -> Path:
+        """Where what is fetched of a package grows. What is left of others there is taken away."""
         own = self.parts / update.package.removeprefix("sha256:")
         for path in self.parts.iterdir():
             if path != own:
                 shutil.rmtree(path, ignore_errors=True)
-        (own / "files").mkdir(parents=True, exist_ok=True, mode=0o700)
-        return own / "files"
+        own.mkdir(exist_ok=True, mode=0o700)
+        return own
 
-    def fill(self, place: Place, folder: Path) -> None:
-        """Let a slot have the files of a folder, which is no more, in place of what it had."""
-        sync_tree(folder)
+    def fill(self, place: Place, write: Callable[[Path], None]) -> None:
+        """Let a slot have what is written to a folder, in place of what it had."""
+        fresh = self.root / "slots" / ".next"
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(mode=0o700)
+        write(fresh)
+        sync_tree(fresh)
         shutil.rmtree(self.folder(place), ignore_errors=True)
-        os.rename(folder, self.folder(place))
+        os.rename(fresh, self.folder(place))
         durable.sync_folder(self.root / "slots")
-        durable.sync_folder(folder.parent)
 
     def clear(self, state: State, parts: bool = True) -> None:
         """Take away what the state does not name."""
@@ -233,3 +243,17 @@ class Slots:
 def size_of(folder: Path) -> int:
     """Bytes of the files below a folder."""
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
+
+
+def verify(folder: Path, update: Update) -> None:
+    """Raise Damaged unless a folder has exactly the files of an update, each as it was signed, and no links."""
+    wanted = {each.path: each for each in update.files}
+    found = {
+        str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()
+    }
+    if odd := sorted(found.keys() ^ wanted.keys()):
+        raise Damaged(f"{folder} is not what was signed: it lacks or has besides {', '.join(odd[:5])}")
+    for path, file in wanted.items():
+        status = found[path].lstat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size != file.size or hashed(found[path]) != file.sha256:
+            raise Damaged(f"{found[path]} is not what was signed: {status.st_size:,} bytes of {file.size:,}")
