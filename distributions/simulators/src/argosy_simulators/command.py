@@ -76,6 +76,41 @@ def autoscale(
     emit(_summary(found), as_json, lambda: _render(found, plot))
 
 
+@simulate.command(cls=Command)
+@click.option("--trace", "path", required=True, type=click.Path(path_type=Path), help="Folder of ZONE_*.json.")
+@click.option("--replicas", type=click.IntRange(1, 64), default=4, show_default=True, help="Replicas that are wanted.")
+@click.option("--most", type=click.IntRange(1, 64), default=2, show_default=True, help="Replicas a zone may have.")
+@click.option("--price", type=float, default=0.3, show_default=True, help="Of spot, as a share of on demand.")
+@json_option
+def spot(path: Path, replicas: int, most: int, price: float, as_json: bool) -> None:
+    """Replay the availability of spot capacity: what a hedge costs, and how often it is short.
+
+    Reads {"metadata": {"gap_seconds": 195}, "data": [0, 1, ...]} by zone. `cost` is a share of all replicas on demand,
+    `short` of the ticks. JSON: {bound, ticks, policies: [{policy, cost, short, launches, lost}]}.
+
+    \b
+    Example:
+      argosy simulate spot --trace spot_traces/aws-02-15-2023 --replicas 8
+    """
+    from argosy.capacity.spot import Hedge
+    from argosy_simulators.spot import bound, compare, read, zones
+
+    if not 0 < price < 1:
+        raise InvalidArgument(f"--price is a share of on demand, between 0 and 1; not {price}")
+    trace = read(path)
+    hedge = Hedge(zones=zones(trace, price), replicas=replicas, on_demand=1.0, most=most)
+    found, least = compare(trace, hedge), bound(trace, hedge)
+    rows = [(one.policy, f"{one.cost:.3f}", f"{one.short:.2%}", str(one.launches), str(one.lost)) for one in found]
+
+    def render() -> None:
+        click.echo(f"{len(trace.zones)} zones, {trace.up.shape[1]} ticks; bound {least:.3f} of on demand\n")
+        table(("policy", "cost", "short", "launched", "lost"), rows)
+
+    keys = ("policy", "cost", "short", "launches", "lost")
+    policies = [{key: getattr(one, key) for key in keys} for one in found]
+    emit({"bound": least, "ticks": trace.up.shape[1], "policies": policies}, as_json, render)
+
+
 def _times(text: str | None) -> Any:
     from argosy_simulators.trace import TokenTimes
 
