@@ -20,6 +20,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -101,12 +102,14 @@ _decode = msgspec.msgpack.Decoder(_Ready | _Answer | _Refused).decode
 
 
 class Candidate:
-    """A package on trial. `trouble`: why it ended; `to_blame`: whether that is the package's own fault."""
+    """A package on trial. `trouble`: why it ended; `to_blame`: whether that is the package's own fault. `hear`: told
+    what it was asked and has answered."""
 
     def __init__(self, task: CandidateTask, trial: Trial) -> None:
         self.selftest: SelfTest | None = None
         self.trouble = ""
         self.to_blame = False
+        self.hear: Callable[[Arrays, Arrays], None] | None = None
         self._task = task
         self._trial = trial
         self._stable, self._own = Counted(), Counted()
@@ -227,6 +230,8 @@ class Candidate:
         ask.answer = outputs
         ask.done.set()
         self._own.add(max(getattr(found, "seconds", 0.0), FLOOR), failed=outputs is None)
+        if outputs is not None and self.hear is not None:
+            self.hear(ask.inputs, outputs)
         if outputs is not None and ask.outputs is not None:
             same = agrees(ask.outputs, outputs, self._trial.tolerance)
             with self._lock:

@@ -12,14 +12,17 @@ from argosy_edge.model import EdgeModel
 from argosy_edge.server import DeviceServer
 from argosy_edge.slots import Slots
 from argosy_edge.state import Died, Looked
+from argosy_edge.watching import Watching
 from argosy_edge.wire import Trial, Update
 
 
 class Serving:
     """The model steps of `agent.Steps`: a server, and at most one candidate beside the model that it serves."""
 
-    def __init__(self, server: DeviceServer, threads: int = 1) -> None:
-        self.server = server
+    def __init__(self, server: DeviceServer, threads: int = 1, watching: Watching | None = None) -> None:
+        self.server, self._watching = server, watching
+        if watching is not None:
+            server.observers.append(watching)
         self._threads = threads
         self._candidate: Candidate | None = None
         self._looked = 0.0
@@ -42,6 +45,9 @@ class Serving:
             tried.stop()
             raise
         self._candidate, self._looked = tried, time.monotonic()
+        if self._watching is not None:
+            self._watching.watch(update, "", update.package)
+            tried.hear = self._watching.candidate(update)
         self.server.candidate = tried
 
     def look(self) -> Looked | Died | None:
@@ -71,6 +77,8 @@ class Serving:
         if update is not None:
             found = model.load(folder, update.manifest, version=version_of(update.ref), threads=self._threads)
             found.selftest(whole=False)
+            if self._watching is not None:
+                self._watching.watch(update, found.name, found.version, alone=True)
         self.server.swap(found)
         self.release()
 

@@ -92,6 +92,11 @@ class Spool:
             for start in range(0, len(items), _MOST[kind]):
                 self._put(kind, items[start : start + _MOST[kind]])
 
+    def lose(self, count: int) -> None:
+        """So many found no place before they came here."""
+        with self._lock:
+            self.lost += count
+
     def _put(self, kind: Kind, items: Sequence[DeviceEvent | Placed | Payload]) -> None:
         body = msgspec.json.encode(items)
         data = zstandard.ZstdCompressor(level=3).compress(body)
