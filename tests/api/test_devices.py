@@ -243,7 +243,7 @@ def test_news_are_told_to_those_who_wait_for_them(world: World) -> None:
         pass
     number = world.deploy("a")
     waiting.join()
-    assert found[0].revision == f"{number}.running"
+    assert found[0].revision == f"{number}.go"
     assert found[0].update is not None
     update = statement.check(found[0].update, "cars", [world.store.fleet_keys.pem])
     assert update.index == number

@@ -261,12 +261,12 @@ def wanted(asked: Asked) -> wire.Desired:
     """What a device is told to run."""
     if not asked.number:
         return wire.Desired(revision="0", poll=POLL)
-    update = msgspec.json.decode(asked.envelope or b"", type=wire.Envelope) if asked.state != "aborted" else None
+    over, hold = asked.state in ("aborted", "stopped"), asked.state == "paused"
     return wire.Desired(
-        revision=f"{asked.number}.{asked.state}",
-        update=update,
-        hold=asked.state == "paused",
-        drop=asked.state == "aborted",
+        revision=f"{asked.number}.{'over' if over else 'hold' if hold else 'go'}",
+        update=None if over else msgspec.json.decode(asked.envelope or b"", type=wire.Envelope),
+        hold=hold,
+        drop=over,
         poll=POLL,
     )
 

@@ -28,6 +28,12 @@ class InvalidArgument(AgentError):
     code, http, exit = "invalid_argument", 400, 2
 
 
+class Unauthenticated(AgentError):
+    """The platform knows no session, or no device, of this kind."""
+
+    code, http, exit = "unauthenticated", 401, 3
+
+
 class PermissionDenied(AgentError):
     """It is understood, and not allowed."""
 
