@@ -20,6 +20,6 @@ html_theme = "furo"
 html_static_path = ["_static"]
 html_copy_source = False
 html_show_sphinx = False
-html_extra_path = ["reference/endpoint.schema.json", "reference/config.schema.json"]
+html_extra_path = ["reference/endpoint.schema.json", "reference/config.schema.json", "reference/deployment.schema.json"]
 html_css_files = ["site.css"]
 pygments_style = "friendly"

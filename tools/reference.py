@@ -22,6 +22,7 @@ from argosy.language.replica import METRICS as ENGINE
 from argosy.serving.metrics import OWN
 from argosy.spec import errors
 from argosy.spec.endpoint import Endpoint
+from argosy.spec.fleet import Deployment
 from argosy.spec.settings import Settings
 
 FOLDER = Path("docs/reference")
@@ -44,6 +45,12 @@ CONFIG = """\
 Settings of a platform, in `config.yaml` of the home (`~/.argosy`). A variable wins over the file: `gateway.port` is
 `ARGOSY_GATEWAY_PORT`. `argosy config` shows what is in effect. For editors: [JSON Schema](config.schema.json), or
 `argosy schema config`.
+"""
+DEPLOYMENT = """\
+# Deployment
+
+What `argosy fleet deploy -f` takes: a model for the devices of a fleet. Unknown keys are refused. For editors:
+[JSON Schema](deployment.schema.json), or `argosy schema deployment`.
 """
 ERRORS = """\
 # Errors
@@ -231,16 +238,20 @@ def _table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in lines)
 
 
+SCHEMAS = {"endpoint.schema.json": Endpoint, "config.schema.json": Settings, "deployment.schema.json": Deployment}
+
+
 def pages() -> dict[Path, str]:
     """Every page and schema, with its text."""
     made = {
         "cli.md": NOTE + "".join(commands()),
         "declaration.md": NOTE + "".join(fields(Endpoint, DECLARATION)),
+        "deployment.md": NOTE + "".join(fields(Deployment, DEPLOYMENT)),
         "config.md": NOTE + "".join(fields(Settings, CONFIG)),
         "errors.md": NOTE + "".join(error_table()),
         "metrics.md": NOTE + "".join(metrics()),
     }
-    for name, kind in (("endpoint.schema.json", Endpoint), ("config.schema.json", Settings)):
+    for name, kind in SCHEMAS.items():
         made[name] = msgspec.json.format(msgspec.json.encode(json_schema(kind)), indent=2).decode() + "\n"
     return {FOLDER / name: text for name, text in made.items()}
 

@@ -17,6 +17,7 @@ from starlette.routing import Route as Served
 import argosy
 from argosy.api import (
     alerts,
+    deployments,
     endpoints,
     feedback,
     fleets,
@@ -50,7 +51,21 @@ from argosy.spec.errors import (
 
 LOG = logging.getLogger(__name__)
 
-MODULES = (endpoints, rollouts, gateways, feedback, history, models, platform, traffic, usage, jobs, alerts, fleets)
+MODULES = (
+    endpoints,
+    rollouts,
+    gateways,
+    feedback,
+    history,
+    models,
+    platform,
+    traffic,
+    usage,
+    jobs,
+    alerts,
+    fleets,
+    deployments,
+)
 ROUTES = tuple(route for module in MODULES for route in module.ROUTES)
 MAX_BODY = 1024 * 1024
 GATEWAY = "gateway.token"

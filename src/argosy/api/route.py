@@ -12,6 +12,7 @@ from argosy.alerting.incidents import Incidents
 from argosy.control.controller import Controller
 from argosy.control.followers import Followers
 from argosy.control.state import State
+from argosy.fleets.controller import Deployments
 from argosy.jobs.runner import Jobs
 from argosy.monitoring.devices.intake import DeviceIntake
 from argosy.spec.settings import Home, Settings
@@ -34,6 +35,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     targets: Targets
     meter: Meter
     jobs: Jobs
+    deployments: Deployments
     incidents: Incidents
     intake: DeviceIntake
     followers: Followers | None = None

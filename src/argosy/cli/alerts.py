@@ -95,13 +95,13 @@ def mute(alert: str, length: str, reason: str, as_json: bool) -> None:
     emit(found, as_json, lambda: click.echo(done))
 
 
-def seconds(text: str) -> float:
+def seconds(text: str, option: str = "--for") -> float:
     """`30m`, `4h`, `7d` or `2w` in seconds; `0`. Raises InvalidArgument."""
     if text == "0":
         return 0.0
     match = re.fullmatch(r"(\d{1,6}(?:\.\d+)?)([mhdw])", text)
     if match is None:
-        raise InvalidArgument(f"--for is 30m, 4h, 7d or 2w, or 0, not '{text[:40]}'")
+        raise InvalidArgument(f"{option} is 30m, 4h, 7d or 2w, or 0, not '{text[:40]}'")
     return float(match[1]) * UNITS[match[2]]
 
 

@@ -141,9 +141,10 @@ def json_schema(kind: type[Any]) -> dict[str, Any]:
 
 
 @click.command(cls=Command)
-@click.argument("kind", type=click.Choice(["endpoint", "config"]))
+@click.argument("kind", type=click.Choice(["endpoint", "config", "deployment"]))
 def schema(kind: str) -> None:
-    """Print the JSON Schema of a declaration (endpoint) or of config.yaml in the home (config), for editors.
+    """Print the JSON Schema of a declaration (endpoint), of config.yaml in the home (config) or of what
+    `argosy fleet deploy -f` takes (deployment), for editors.
 
     An editor with a YAML language server takes it by a first line such as
     `# yaml-language-server: $schema=endpoint.schema.json`.
@@ -154,9 +155,11 @@ def schema(kind: str) -> None:
       argosy schema config > ~/.argosy/config.schema.json
     """
     from argosy.spec.endpoint import Endpoint
+    from argosy.spec.fleet import Deployment
     from argosy.spec.settings import Settings
 
-    click.echo(_encoded(Endpoint if kind == "endpoint" else Settings), nl=False)
+    kinds: dict[str, type[Any]] = {"endpoint": Endpoint, "config": Settings, "deployment": Deployment}
+    click.echo(_encoded(kinds[kind]), nl=False)
 
 
 def _encoded(kind: type[Any]) -> str:

@@ -162,7 +162,8 @@ def _failed(observed: WaveObservation) -> str:
 
 def _moved(declared: Deployment, observed: WaveObservation, state: WaveState) -> WaveState:
     """On to the next wave, paused, or waiting for something."""
-    through, failed = observed.committed + observed.failed, observed.failed - state.excused
+    lost = min(observed.silent, math.ceil(state.away * observed.begun))
+    through, failed = observed.committed + observed.failed, observed.failed - state.excused - lost
     excess = failed > declared.stop.failures * through
     in_doubt = failed + observed.quiet > declared.stop.failures * (through + observed.quiet)
     size = declared.waves[state.wave].size(observed.matching)
@@ -212,8 +213,9 @@ def chosen(fleet: str, number: int, devices: Iterable[str], room: int) -> list[s
 
 
 def ordered(order: Order, failed: int, state: WaveState) -> WaveState:
-    """What an order makes of it; `failed` devices are there now. Raises Conflict where it is too late."""
-    if not state.open:
+    """What an order makes of it; `failed` devices are there now. Who aborts one that was stopped has seen that it was.
+    Raises Conflict where it is too late."""
+    if not state.open and (order, state.phase) != ("abort", "stopped"):
         raise Conflict(f"the deployment is {state.phase}, so that there is nothing to {order}: {state.reason}")
     if order == "abort":
         return msgspec.structs.replace(state, phase="aborted", paused=False, reason="on demand")

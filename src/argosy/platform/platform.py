@@ -31,6 +31,7 @@ from argosy.control.recording import Quotas, Recording
 from argosy.control.rollout.metrics import Metrics
 from argosy.control.scaling.activation import Activation
 from argosy.control.state import State
+from argosy.fleets.controller import Deployments
 from argosy.gateway.base import Routing
 from argosy.gateway.gateway import Gateway
 from argosy.gateway.model import GatewayConfig
@@ -159,6 +160,7 @@ class Platform:
         allowed = Allowed.of(settings)
         self.jobs = Jobs(home, store.database, settings.batch.parallel, idle=settings.batch.idle, allowed=allowed)
         self.incidents = Incidents(store.database, settings.alerts, partial(streams.names, store))
+        self.deployments = Deployments(store.fleets, self.incidents.report)
         self.slos = Slos(
             store.database, self.controller.feed, lambda: self.controller.declared, self._view, self.incidents.report
         )
@@ -199,6 +201,7 @@ class Platform:
             targets=self.target,
             meter=self.meter,
             jobs=self.jobs,
+            deployments=self.deployments,
             incidents=self.incidents,
             intake=self.intake,
             followers=self.followers,
@@ -292,6 +295,7 @@ class Platform:
         yield "triggers", self.triggers.run
         yield "jobs", self.jobs.run
         yield "batches", self.batches.run
+        yield "deployments", self.deployments.run
         if self.objects is not None:
             yield "objects", self.objects.run
 

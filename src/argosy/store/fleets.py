@@ -17,10 +17,13 @@ from argosy.store.devices import DEVICES, D, Device, DeviceNote, Devices, device
 from argosy.store.ledger import Cause
 from argosy.store.table import RowMapper, put, table_of
 
-DeploymentState = Literal["running", "paused", "aborted", "done"]
+DeploymentState = Literal["running", "paused", "done", "stopped", "aborted", "superseded"]
 AssignmentState = Literal["offered", "working", "trial", "committed", "rolled_back", "refused", "left_out"]
 OVER: tuple[AssignmentState, ...] = ("committed", "rolled_back", "refused", "left_out")
 """States of an assignment that no report changes any more."""
+
+TOLD: tuple[DeploymentState, ...] = ("paused", "stopped", "aborted")
+"""States of a deployment in which its devices are to stop, or go back."""
 
 
 class Fleet(msgspec.Struct, frozen=True, kw_only=True):
@@ -224,14 +227,18 @@ class Fleets:
     def move(
         self, fleet: str, number: int, state: DeploymentState, why: str, now: float, cause: Cause | None = None
     ) -> None:
-        """Give a deployment another state, which all its devices hear of."""
+        """Give a deployment another state. Devices hear of it where it asks something else of them."""
         with self.database.begin() as connection:
+            was = connection.execute(
+                sa.select(P.state).where(P.fleet == fleet, P.number == number)
+            ).scalar_one_or_none()
             mine = sa.update(deployments_table).where(P.fleet == fleet, P.number == number, P.state != state)
             if not connection.execute(mine.values(state=state, why=why, changed=now)).rowcount:
                 return
             body = {"number": number, "state": state, "why": why}
             ledger.append(connection, f"fleet/{fleet}", "deployment", body, cause)
-        self.devices.changed(fleet)
+        if not {was, state}.isdisjoint(TOLD):
+            self.devices.changed(fleet)
 
     def keep_policy(self, fleet: str, number: int, policy: Mapping[str, Any]) -> None:
         """Write where the policy of a deployment stands."""
