@@ -46,12 +46,12 @@ def test_a_bad_version_stops_in_its_first_wave_and_says_so(cars: Cars) -> None:
         await cars.passes(1000)
         assert len(cars.having(number)) == 2
         assert cars.state(number) == "stopped"
-        (finding,) = cars.told["fleet/cars"]
+        (finding,) = cars.told["fleet.cars"]
         assert finding.severity == "page"
         assert "in wave 1: 2 of 2 devices that took it failed" in finding.reason
         await cars.deployments.order("cars", number, "abort", CAUSE)
         await cars.passes(10)
-        assert cars.told["fleet/cars"] == []
+        assert cars.told["fleet.cars"] == []
 
     asyncio.run(act())
 

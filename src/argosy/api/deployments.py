@@ -8,7 +8,7 @@ import msgspec
 
 from argosy.api.route import Route, Services, Why
 from argosy.fleets import update
-from argosy.fleets.controller import DeploymentStatus
+from argosy.fleets.status import DeploymentStatus
 from argosy.fleets.waves import Order
 from argosy.spec.errors import InvalidArgument, NotFound
 from argosy.spec.fleet import Deployment
