@@ -110,7 +110,7 @@ class Deployments:
         ended: set[tuple[str, int]] = set()
         for each in self._fleets.deployments(states=OPEN):
             key = each.fleet, each.number
-            if key in ended or each.state == "done" and self._clock() - self._looked.get(key, 0.0) < SLOW:
+            if key in ended or (each.state == "done" and self._clock() - self._looked.get(key, 0.0) < SLOW):
                 continue
             self._looked[key] = self._clock()
             ended |= {(each.fleet, number) for number in self._look(each)}
