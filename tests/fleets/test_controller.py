@@ -32,7 +32,7 @@ def test_a_good_version_goes_from_wave_to_wave(cars: Cars) -> None:
         assert cars.state(number) == "done"
         status = await cars.deployments.status("cars", number)
         assert status.reason == "20 devices have it"
-        assert [each.states for each in status.waves] == [{"committed": 2}, {"committed": 8}, {"committed": 10}]
+        assert status.states == ({"committed": 2}, {"committed": 8}, {"committed": 10})
 
     asyncio.run(act())
 

@@ -45,7 +45,9 @@ def _made(services: Services, declared: Deployment, cause: Cause) -> fleets.Depl
     signatures = services.settings.signatures
     draft = update.update(store, signatures, of, declared, version, of.last + 1)
     matching = [
-        each for each in services.deployments.census(declared.fleet) if declared.match.items() <= each.labels.items()
+        each
+        for each in services.deployments.readings.census(declared.fleet)
+        if declared.match.items() <= each.labels.items()
     ]
     update.check_some_fit(draft, [each.facts for each in matching])
     found = msgspec.structs.replace(draft, index=store.fleets.next_number(declared.fleet))

@@ -53,8 +53,8 @@ def deploy(name: str, model: str | None, file: Path | None, reason: str, as_json
       argosy fleet deploy scanners digits:4 --match site=north --failures 2% -m "the new camera"
     """
     declared = _declared(name, model, file, options)
-    body = msgspec.to_builtins(declared) | {"actor": actor(), "reason": reason}
-    found = control().post(_path(name), body)
+    body = msgspec.to_builtins(declared) | why(reason)
+    found = control().post(f"{path(name)}/deployments", body)
     again = f"argosy fleet status {name}"
     emit(found, as_json, lambda: click.echo(f"deployment {found['number']} of {found['ref']} has begun:  {again}"))
 
@@ -106,9 +106,9 @@ def _share(text: str | None, option: str) -> float | None:
 def status(name: str, number: int | None, as_json: bool) -> None:
     """List the deployments of FLEET, or show one: its waves, what its devices did, and what it waits for.
 
-    JSON: {fleet, number, ref, package, state, reason, match, wave, waves, allowed, matching, assigned, offline, begun,
-    committed, failed, silent, failures, compared, agreed, sent, again, left_out, created, changed, actor}, of all in a
-    list; `failures` are the bounds of the share of devices that fail.
+    JSON: {fleet, number, ref, package, state, reason, match, wave, waves, states, devices: {matching, assigned,
+    offline, begun, committed, failed, silent}, failures, compared, agreed, sent, again, left_out, created, changed,
+    actor}, of all in a list; `failures` are the bounds of the share of devices that fail.
 
     \b
     Example:
@@ -116,19 +116,18 @@ def status(name: str, number: int | None, as_json: bool) -> None:
       argosy fleet status scanners 3
     """
     if number is not None:
-        one = control().get(f"{_path(name)}/{number}")
+        one = control().get(f"{path(name)}/deployments/{number}")
         emit(one, as_json, lambda: _print(one))
         return
-    found = control().get(_path(name))
+    found = control().get(f"{path(name)}/deployments")
     columns: Columns = {
         "number": "number",
         "model": "ref",
         "for": lambda one: _labels(one["match"]),
         "state": "state",
         "wave": lambda one: f"{one['wave']}/{len(one['waves'])}",
-        "committed": "committed",
-        "failed": "failed",
-        "of": "matching",
+        "committed": ("devices", lambda of: f"{of['committed']:,} of {of['matching']:,}"),
+        "failed": ("devices", lambda of: of["failed"]),
         "since": ("created", clock),
         "reason": "reason",
     }
@@ -136,12 +135,12 @@ def status(name: str, number: int | None, as_json: bool) -> None:
 
 
 def _print(one: dict[str, Any]) -> None:
-    low, high = one["failures"]
+    (low, high), of = one["failures"], one["devices"]
     rows = [
         ("model", f"{one['ref']}  {one['package']}"),
         ("state", f"{one['state']}: {one['reason']}" if one["reason"] else one["state"]),
-        ("devices", f"{one['committed']:,} of {one['matching']:,} have it, {one['offline']:,} are offline"),
-        ("failed", f"{one['failed']:,} of {one['begun']:,}; {percent(low)} to {percent(high)} of all, at any time"),
+        ("devices", f"{of['committed']:,} of {of['matching']:,} have it, {of['offline']:,} are offline"),
+        ("failed", f"{of['failed']:,} of {of['begun']:,}; {percent(low)} to {percent(high)} of all, at any time"),
         ("sent", f"{size(one['sent'])}, {size(one['again'])} of it again"),
     ]
     if one["match"]:
@@ -178,7 +177,7 @@ def _order(what: str, help: str) -> click.Command:
     @reason_option
     @json_option
     def give(name: str, number: int, reason: str, as_json: bool) -> None:
-        found = control().post(f"{_path(name)}/{number}/{what}", {"actor": actor(), "reason": reason})
+        found = control().post(f"{path(name)}/deployments/{number}/{what}", why(reason))
         emit(found, as_json, lambda: click.echo(f"deployment {number} is {found['state']}"))
 
     example = f"\n\nJSON: see `argosy fleet status`.\n\n\b\nExample:\n  argosy fleet {what} scanners 3"
@@ -194,5 +193,11 @@ COMMANDS = (
 )
 
 
-def _path(name: str) -> str:
-    return f"/v1/fleets/{quote(name, safe='')}/deployments"
+def why(reason: str) -> dict[str, Any]:
+    """Who asks for a change, and why."""
+    return {"actor": actor(), "reason": reason}
+
+
+def path(name: str) -> str:
+    """The path of a fleet in the control API."""
+    return f"/v1/fleets/{quote(name, safe='')}"

@@ -1,17 +1,17 @@
-"""`argosy fleet`: fleets, the tokens by which devices come in, and the devices."""
+"""`argosy fleet`: fleets, the tokens by which devices come in, the devices; with the deployments of `deployments`."""
 
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import click
 
 from argosy.cli.alerts import seconds
 from argosy.cli.base import Group, json_option
-from argosy.cli.here import actor, control, reason_option
+from argosy.cli.deployments import COMMANDS, path, why
+from argosy.cli.here import control, reason_option
 from argosy.cli.output import Columns, emit, table
 from argosy.console.words import clock
-from argosy.spec.errors import InvalidArgument
+from argosy.spec.fleet import labels as given_labels
 from argosy.spec.foreign import printable
 
 PEM = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -26,6 +26,7 @@ def fleet() -> None:
       argosy fleet create scanners
       argosy fleet token scanners --uses 20 --label site=north
       argosy fleet devices scanners
+      argosy fleet deploy scanners digits:3 --waves 1%,10%,100%
       argosy fleet revoke scanners scanners-4f1c22a07b9e --reason stolen
     """
 
@@ -54,7 +55,7 @@ def create(name: str, owner: Path | None, signers: tuple[Path, ...], reason: str
         "owner": owner.read_text("ascii", "replace") if owner else "",
         "signers": [each.read_text("ascii", "replace") for each in signers],
     }
-    found = control().post("/v1/fleets", body | _why(reason))
+    found = control().post("/v1/fleets", body | why(reason))
     line = f"fleet {name} is there; its first device:  argosy fleet token {name}"
     emit(found, as_json, lambda: click.echo(line))
 
@@ -94,8 +95,8 @@ def token(name: str, uses: int, length: str, labels: tuple[str, ...], reason: st
     Example:
       argosy fleet token scanners --uses 20 --for 7d --label site=north
     """
-    body = {"uses": uses, "seconds": int(seconds(length)), "labels": _labels(labels)}
-    found = control().post(f"{_path(name)}/tokens", body | _why(reason))
+    body = {"uses": uses, "seconds": int(seconds(length)), "labels": given_labels(labels, "--label")}
+    found = control().post(f"{path(name)}/tokens", body | why(reason))
     url = found["url"] or "URL"
 
     def shown() -> None:
@@ -121,8 +122,8 @@ def devices(name: str, state: str | None, labels: tuple[str, ...], limit: int, a
     Example:
       argosy fleet devices scanners --label site=north
     """
-    wanted = ",".join(f"{key}={value}" for key, value in _labels(labels).items())
-    found = control().get(f"{_path(name)}/devices", state=state, labels=wanted or None, limit=limit)
+    wanted = ",".join(f"{key}={value}" for key, value in given_labels(labels, "--label").items())
+    found = control().get(f"{path(name)}/devices", state=state, labels=wanted or None, limit=limit)
     columns: Columns = {
         "device": "id",
         "state": lambda one: f"{one['state']}: {one['why']}" if one["why"] else one["state"],
@@ -149,9 +150,9 @@ def label(name: str, device: str, labels: tuple[str, ...], reason: str, as_json:
       argosy fleet label scanners scanners-4f1c22a07b9e site=south line-
     """
     gone = dict.fromkeys(each[:-1] for each in labels if each.endswith("-") and "=" not in each)
-    given = _labels([each for each in labels if each[:-1] not in gone])
-    path = f"{_path(name)}/devices/{quote(device, safe='')}/labels"
-    found = control().post(path, {"labels": given | gone} | _why(reason))
+    given = given_labels([each for each in labels if each[:-1] not in gone], "labels")
+    where = f"{path(name)}/devices/{quote(device, safe='')}/labels"
+    found = control().post(where, {"labels": given | gone} | why(reason))
     shown = ", ".join(f"{key}={value}" for key, value in sorted(found["labels"].items()))
     emit(found, as_json, lambda: click.echo(f"{device}: {shown or 'no labels'}"))
 
@@ -171,23 +172,9 @@ def revoke(name: str, device: str, reason: str, as_json: bool) -> None:
     Example:
       argosy fleet revoke scanners scanners-4f1c22a07b9e --reason stolen
     """
-    found = control().post(f"{_path(name)}/devices/{quote(device, safe='')}/revoke", _why(reason))
+    found = control().post(f"{path(name)}/devices/{quote(device, safe='')}/revoke", why(reason))
     emit(found, as_json, lambda: click.echo(f"device {device} is revoked"))
 
 
-def _path(name: str) -> str:
-    return f"/v1/fleets/{quote(name, safe='')}"
-
-
-def _why(reason: str) -> dict[str, Any]:
-    return {"actor": actor(), "reason": reason}
-
-
-def _labels(given: tuple[str, ...] | list[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for each in given:
-        key, equals, value = each.partition("=")
-        if not equals or not key:
-            raise InvalidArgument(f"a label is written KEY=VALUE, not '{each[:80]}'")
-        found[key] = value
-    return found
+for each in COMMANDS:
+    fleet.add_command(each)

@@ -14,12 +14,13 @@ from collections.abc import Callable, Collection, Iterable
 import msgspec
 
 from argosy.alerting.incident import Finding
-from argosy.fleets.readings import SLOW, Readings, Seat
+from argosy.fleets.readings import SLOW, Readings
 from argosy.fleets.status import DeploymentStatus, status_of
 from argosy.fleets.waves import Order, WaveDecision, WaveObservation, WaveState, chosen, decide, ordered
 from argosy.process.repeat import repeat
 from argosy.store.fleets import Assignment, Deployment, DeploymentState, Fleets
 from argosy.store.ledger import Cause
+from argosy.store.streams import stream
 
 LOG = logging.getLogger(__name__)
 PASS = 2.0
@@ -41,7 +42,7 @@ class Deployments:
     ) -> None:
         self._fleets, self._tell, self._clock = fleets, tell, clock
         self._lock, self._wake = asyncio.Lock(), asyncio.Event()
-        self._readings = Readings(fleets, clock)
+        self.readings = Readings(fleets, clock)
         self._looked: dict[tuple[str, int], float] = {}
         self._told: set[str] = set()
         self._assigns = 0
@@ -50,7 +51,7 @@ class Deployments:
     def _changed(self, fleet: str, devices: Collection[str]) -> None:
         """From any thread: a device was enrolled, labelled or revoked, unless it was only assigned by us."""
         if self._assigns != threading.get_ident():
-            self._readings.forget(fleet)
+            self.readings.forget(fleet)
 
     def wake(self) -> None:
         """Make a pass now."""
@@ -73,9 +74,7 @@ class Deployments:
 
     def _order(self, fleet: str, number: int, order: Order, cause: Cause) -> None:
         found = self._fleets.deployment(fleet, number)
-        state = ordered(
-            order, self._readings.sums(found, self._readings.declared(found)[0]).failed, stored_state(found)
-        )
+        state = ordered(order, self.readings.sums(found, self.readings.declared(found)[0]).failed, stored_state(found))
         self._fleets.keep_policy(fleet, number, msgspec.to_builtins(state))
         why = cause.reason or state.reason
         self._fleets.move(fleet, number, column(state), why, self._clock(), cause)
@@ -121,9 +120,9 @@ class Deployments:
 
     def _look(self, found: Deployment) -> set[int]:
         """One deployment: what is decided is written before it is done. The numbers of those that end by it."""
-        declared, _ = self._readings.declared(found)
+        declared, _ = self.readings.declared(found)
         before = stored_state(found)
-        observed = self._readings.observe(found, before)
+        observed = self.readings.observe(found, before)
         decision, after = decide(declared, observed, before)
         picked = self._picked(found, before, after, decision, observed)
         if picked:
@@ -156,11 +155,7 @@ class Deployments:
 
     def _status(self, found: Deployment) -> DeploymentStatus:
         waves = self._fleets.waves(found.fleet, found.number)
-        return status_of(found, stored_state(found), self._readings, waves)
-
-    def census(self, fleet: str) -> list[Seat]:
-        """The active devices of a fleet, as they were a moment ago."""
-        return self._readings.census(fleet)
+        return status_of(found, stored_state(found), self.readings, waves)
 
     def _picked(
         self, found: Deployment, before: WaveState, after: WaveState, decision: WaveDecision, observed: WaveObservation
@@ -170,7 +165,7 @@ class Deployments:
         room, now = min(AT_ONCE, decision.allowed - observed.assigned), self._clock()
         if room <= 0 or after.wave != before.wave:
             return []
-        free = self._readings.free(found, after.wave)
+        free = self.readings.free(found, after.wave)
         mine = Assignment(
             device="", deployment=found.number, fleet=found.fleet, wave=after.wave, offered=now, changed=now
         )
@@ -182,7 +177,7 @@ class Deployments:
         newest: dict[str, Deployment] = {}
         for each in self._fleets.deployments(fleet, most=SHOWN):
             newest.setdefault(str(sorted(each.declaration.get("match", {}).items())), each)
-        self._tell("deployments", f"fleet.{fleet}", [finding for each in newest.values() if (finding := _wrong(each))])
+        self._tell("deployments", stream(fleet), [finding for each in newest.values() if (finding := _wrong(each))])
 
 
 def _wrong(found: Deployment) -> Finding | None:
@@ -191,7 +186,7 @@ def _wrong(found: Deployment) -> Finding | None:
         return None
     done = "was stopped" if found.state == "stopped" else "is paused"
     return Finding(
-        endpoint=f"fleet.{found.fleet}",
+        endpoint=stream(found.fleet),
         kind="deployment",
         subject=str(found.number),
         severity="page",

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, field
@@ -153,7 +153,7 @@ class Deployment(Declaration, frozen=True, kw_only=True):
         return seconds, self.reports if one.reports is None else one.reports
 
 
-def labels(words: tuple[str, ...], where: str) -> dict[str, str]:
+def labels(words: Iterable[str], where: str) -> dict[str, str]:
     """`key=value` words as labels. Raises InvalidArgument."""
     found: dict[str, str] = {}
     for word in words:
