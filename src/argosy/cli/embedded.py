@@ -1,4 +1,4 @@
-"""`argosy export c | lib | wasm | web | onnx | ort | gguf`."""
+"""`argosy export c | lib | wasm | web | onnx | ort | tflite | gguf`."""
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -242,6 +242,25 @@ def ort(ref: str, output: Path, machine: str, as_json: bool) -> None:
 
 @click.command()
 @_options
+def tflite(ref: str, output: Path, as_json: bool) -> None:
+    """Write a network for LiteRT, which was TensorFlow Lite.
+
+    REF is a version, a package folder or a model file. The program onnx2tf converts it, and the golden examples are
+    replayed in LiteRT, row by row, before anything is written. JSON: path and size
+    of each file.
+
+    \b
+    Example:
+      argosy export tflite digits:1 -o digits
+    """
+    from argosy.embedded.formats import tflite as written
+
+    with _opened(ref) as (package, _, model):
+        _write(output, written(package, model), as_json)
+
+
+@click.command()
+@_options
 def gguf(ref: str, output: Path, as_json: bool) -> None:
     """Write the GGUF files of a language model.
 
@@ -264,4 +283,4 @@ def gguf(ref: str, output: Path, as_json: bool) -> None:
         emit(sizes, as_json, lambda: click.echo("\n".join(f"{size:>12,}  {path}" for path, size in sizes.items())))
 
 
-COMMANDS = (c, lib, wasm, web, onnx, ort, gguf)
+COMMANDS = (c, lib, wasm, web, onnx, ort, tflite, gguf)

@@ -1,6 +1,7 @@
 """A model in the format of another runtime, where its golden examples hold there."""
 
 import platform
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from argosy.embedded.report import SECONDS
+from argosy.embedded.report import SECONDS, run
 from argosy.engines import onnx_file
 from argosy.engines.base import require
 from argosy.packaging.golden import compare
 from argosy.packaging.package import Package
 from argosy.process.child import Child
-from argosy.spec.errors import Unsupported
+from argosy.spec.errors import GoldenMismatch, MissingExtra, Unsupported
 from argosy.spec.tensor import Array, Tensor
 
 MACHINES = {"x86_64": "amd64", "aarch64": "arm"}
@@ -78,6 +79,55 @@ def convert(job: Conversion) -> bool:
         Path(job.folder), None, styles, target_platform=job.machine, enable_type_reduction=True
     )
     return True
+
+
+LITERT = """
+import sys
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+given, model = np.load("golden.npz"), Interpreter(model_path="made/model_float32.tflite")
+places = {each["name"]: each["index"] for each in model.get_input_details()}
+found = []
+for row in range(int(sys.argv[1])) or [None]:
+    rows = {name: given[name] if row is None else given[name][row : row + 1] for name in given.files}
+    for name, values in rows.items():
+        model.resize_tensor_input(places[name], values.shape)
+    model.allocate_tensors()
+    for name, values in rows.items():
+        model.set_tensor(places[name], values)
+    model.invoke()
+    found.append({each["name"]: model.get_tensor(each["index"]) for each in model.get_output_details()})
+np.savez("answers.npz", **{name: np.concatenate([each[name] for each in found]) for name in found[0]})
+"""
+"""Replays golden rows, each alone: what is converted often takes one row only."""
+
+
+def tflite(package: Package, model: str) -> dict[str, bytes]:
+    """As LiteRT (TensorFlow Lite) has it, by the program onnx2tf, without TensorFlow; the golden examples are replayed
+    by the LiteRT beside that. Raises MissingExtra, InvalidArgument for what onnx2tf cannot convert, GoldenMismatch."""
+    data = onnx(package, model)["model.onnx"]
+    signature = package.manifest.signature
+    if texts := [each.name for each in (*signature.inputs, *signature.outputs) if each.datatype == "BYTES"]:
+        raise Unsupported(f"'{texts[0]}' holds texts: LiteRT has numbers alone, so export the model without it")
+    program = shutil.which("onnx2tf")
+    if program is None:
+        raise MissingExtra(
+            "export tflite needs onnx2tf, which is not installed: run  pipx install --python python3.12 onnx2tf"
+        )
+    with tempfile.TemporaryDirectory(prefix="argosy-tflite-") as place:
+        folder = Path(place)
+        (folder / "model.onnx").write_bytes(data)
+        given: Any = {each.name: each.array for each in package.golden_inputs()}
+        np.savez(folder / "golden.npz", **given)
+        kept = ["-kat", *(spec.name for spec in signature.inputs)]  # else it turns NCHW around
+        run([program, "-i", "model.onnx", "-o", "made", "-tb", "flatbuffer_direct", "-n", *kept], "onnx2tf", folder)
+        rows = str(len(package.golden_inputs()[0].array) if signature.batched else 0)
+        run([str(Path(program).resolve().with_name("python")), "-c", LITERT, rows], f"{model} in LiteRT", folder)
+        wanted, found = package.golden_outputs(), np.load(folder / "answers.npz")
+        if lost := [each.name for each in wanted if each.name not in found]:
+            raise GoldenMismatch(f"{model} as .tflite: it has no output '{lost[0]}'")
+        compare(wanted, [found[each.name] for each in wanted], package.manifest.tolerance, f"{model} as .tflite: ")
+        return {"model.tflite": (folder / "made" / "model_float32.tflite").read_bytes()}
 
 
 def _values(tensor: Tensor) -> Array:
