@@ -15,8 +15,9 @@ import os
 import struct
 from collections.abc import Iterator, Sequence
 from functools import cache
+from importlib import import_module
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -35,6 +36,7 @@ READ = 256 * 1024
 LEAST, USUAL, MOST = 4 * 1024, 16 * 1024, 64 * 1024
 """Bytes of a chunk."""
 ENTRY = struct.Struct("<32sI")
+DEVICES = "backports.zstd"
 _BOX = 1024 * 1024
 
 
@@ -107,10 +109,14 @@ def apply(way: Transfer, blob: Path, into: Path, file: UpdateFile, base: Path | 
 def _full(source: BinaryIO, output: Assembly) -> None:
     zstd = _zstd()
     try:
-        with zstd.ZstdDecompressor(max_window_size=1 << WINDOW).stream_reader(source) as reader:
+        if zstd.__name__ == DEVICES:
+            reader = zstd.ZstdFile(source, options={zstd.DecompressionParameter.window_log_max: WINDOW})
+        else:
+            reader = zstd.ZstdDecompressor(max_window_size=1 << WINDOW).stream_reader(source)
+        with reader:
             while data := reader.read(READ):
                 output.write(data)
-    except zstd.ZstdError as error:
+    except (zstd.ZstdError, EOFError) as error:
         raise WireError(f"what was sent for {output.file.path} is no zstd: {error}") from None
 
 
@@ -140,16 +146,23 @@ def _unframed(frame: bytes, size: int, what: str, prefix: memoryview | None = No
     """What a frame of zstd holds, which has to be of this size: nothing is taken for a frame that says another."""
     zstd = _zstd()
     try:
-        if zstd.frame_content_size(frame) != size:
+        if zstd.__name__ == DEVICES:
+            known = zstd.ZstdDict(prefix, is_raw=True).as_prefix if prefix and len(prefix) >= 8 else None
+            found = zstd.ZstdDecompressor(zstd_dict=known).decompress(frame, size + 1)
+        elif zstd.frame_content_size(frame) != size:
             raise WireError(f"{what} has a segment of another size")
-        return zstd.ZstdDecompressor(dict_data=raw(prefix) if prefix else None).decompress(frame)
-    except zstd.ZstdError as error:
+        else:
+            found = zstd.ZstdDecompressor(dict_data=raw(prefix) if prefix else None).decompress(frame)
+    except (zstd.ZstdError, ValueError) as error:
         raise WireError(f"{what} does not fit the device's file: {error}") from None
+    if len(found) != size:
+        raise WireError(f"{what} has a segment of another size")
+    return found
 
 
 def raw(prefix: memoryview) -> Any:
-    """Bytes that a frame may refer to."""
-    zstd = _zstd()
+    """Bytes that a frame may refer to, for zstandard."""
+    zstd = import_module("zstandard")
     return zstd.ZstdCompressionDict(prefix, dict_type=zstd.DICT_TYPE_RAWCONTENT)
 
 
@@ -268,7 +281,11 @@ def hashed(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+@cache
 def _zstd() -> Any:
-    import zstandard
-
-    return cast("Any", zstandard)
+    """The backport of Python's own module, which devices have: zstandard takes fifteen times the disk. The platform has
+    zstandard, with which it compresses."""
+    try:
+        return import_module(DEVICES)
+    except ModuleNotFoundError:
+        return import_module("zstandard")

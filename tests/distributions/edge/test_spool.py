@@ -104,7 +104,7 @@ def test_the_oldest_is_thrown_away_payloads_first_and_counted(tmp_path, clock):
     assert report.payloads == () or len(report.profiles) == 64
     kept = [one["rows"] for one in report.profiles]
     assert kept == sorted(kept)
-    left = len(list((tmp_path / "spool").glob("*.zst")))
+    left = len(list((tmp_path / "spool").glob("*.z")))
     assert report.lost == 601 - left - 1 - len(report.profiles) - len(report.payloads)
     assert one.acknowledged(1)
     assert one.report(IDLE).lost == 0
@@ -134,7 +134,7 @@ def test_a_broken_batch_is_lost_and_stops_nothing(tmp_path, clock):
     one = spool(tmp_path, clock)
     for text in ("a", "b", "c"):
         one.put("events", [event(text)])
-    files = sorted((tmp_path / "spool").glob("*.zst"))
+    files = sorted((tmp_path / "spool").glob("*.z"))
     files[1].write_bytes(b"\x28\xb5\x2f\xfd broken")
     report = spool(tmp_path, clock).report(IDLE)
     assert details(report) == ["a", "c"]

@@ -1,6 +1,6 @@
 """What a device has to tell and could not yet: on disk, durable, and bounded, the oldest thrown away and counted.
 
-    000000000017.events.zst     one batch of one kind, in the order in which they came
+    000000000017.events.z       one batch of one kind, in the order in which they came
     report                      the report that is being sent, until it was acknowledged
 
 A report is written before it is sent and repeated as it is, so that a number always means the same content, and what
@@ -9,12 +9,12 @@ it holds is deleted from the batches only then.
 
 import contextlib
 import threading
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-import zstandard
 
 from argosy_edge import durable
 from argosy_edge.clock import Clock
@@ -78,7 +78,7 @@ class Spool:
         self._lock = threading.Lock()
         self.lost = 0
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._sizes = {path.name: path.stat().st_size for path in sorted(folder.glob("*.zst"))}
+        self._sizes = {path.name: path.stat().st_size for path in sorted(folder.glob("*.z"))}
         self._next = max((int(name.split(".")[0]) for name in self._sizes), default=0) + 1
         self._sent = Sent()
         with contextlib.suppress(OSError, msgspec.MsgspecError, UnicodeDecodeError):
@@ -99,7 +99,7 @@ class Spool:
 
     def _put(self, kind: Kind, items: Sequence[DeviceEvent | Placed | Payload]) -> None:
         body = msgspec.json.encode(items)
-        data = zstandard.ZstdCompressor(level=3).compress(body)
+        data = zlib.compress(body)
         if len(body) > REPORT and len(items) > 1:
             self._put(kind, items[: len(items) // 2])
             self._put(kind, items[len(items) // 2 :])
@@ -107,7 +107,7 @@ class Spool:
         if len(body) > REPORT or len(data) > self._limit:
             self.lost += len(items)
             return
-        name, self._next = f"{self._next:012d}.{kind}.zst", self._next + 1
+        name, self._next = f"{self._next:012d}.{kind}.z", self._next + 1
         while sum(self._sizes.values()) + len(data) > self._limit and self._drop():
             pass
         for _ in range(2):  # Of a disk that others have filled, one batch is enough to see whether that helps.
@@ -141,9 +141,9 @@ class Spool:
         """What a batch holds; nothing where it is broken."""
         try:
             data = (self._folder / name).read_bytes()
-            body = zstandard.ZstdDecompressor().decompress(data, max_output_size=BATCH)
+            body = zlib.decompressobj().decompress(data, BATCH)
             return _TYPES[_kind(name)].decode(body)
-        except (OSError, zstandard.ZstdError, msgspec.MsgspecError, UnicodeDecodeError, KeyError):
+        except (OSError, zlib.error, msgspec.MsgspecError, UnicodeDecodeError, KeyError):
             return []
 
     @property
