@@ -14,6 +14,7 @@ from argosy.edge import statement, wire
 from argosy.spec.errors import InvalidArgument, NotFound
 from argosy.store.devices import D, Device, DeviceCount, DeviceState
 from argosy.store.fleets import Fleet
+from argosy.store.streams import stream
 
 YEAR = 366 * 86400
 
@@ -105,7 +106,8 @@ async def every(services: Services) -> list[FleetStatus]:
 
 
 async def create(services: Services, body: NewFleet) -> FleetStatus:
-    """Make a fleet. Raises Conflict."""
+    """Make a fleet. Raises InvalidArgument, Conflict."""
+    stream(body.name)
     for what, pem in (("owner", body.owner), *(("a signer", each) for each in body.signers)):
         _check_pem(what, pem)
     fleet = Fleet(name=body.name, created=time.time(), actor=body.cause.actor, owner=body.owner, signers=body.signers)
