@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import http.client
 import os
 import shutil
 import signal
@@ -17,10 +18,10 @@ import pytest
 from argosy.edge import delta
 from argosy.edge.delta import Making
 from argosy_edge import fetch
-from argosy_edge.errors import BadPackage, StorageFull
+from argosy_edge.errors import BadPackage, StorageFull, Unavailable
 from argosy_edge.fetch import Counts, Fetcher, Interrupted, Stale
 from argosy_edge.transfer import PIECE, hashed
-from argosy_edge.wire import Transfer, TransferPlan, UpdateFile
+from argosy_edge.wire import Transfer, TransferPlan, UpdateFile, WireError
 
 RANDOM = np.random.default_rng(7)
 OLD = RANDOM.standard_normal(300_000).astype("f4").tobytes()
@@ -202,6 +203,7 @@ def test_chunks_that_are_not_there_give_way_to_the_whole_file(tmp_path: Path) ->
         (206, {}),
         (200, {"Content-Length": "17"}),
         (200, {"Content-Length": "x" * 50}),
+        (200, {}),
         (500, {}),
         (401, {}),
     ],
@@ -255,6 +257,21 @@ def test_an_answer_that_only_drips_is_given_up(tmp_path: Path) -> None:
     assert len(device.platform.asked) == fetch.TRIES
     device.platform.odd = lambda _, response: response
     assert device.fetch().counts == Counts(sent=device.blob.stat().st_size, again=0)
+
+
+def test_what_a_link_raises_is_a_broken_network(tmp_path: Path) -> None:
+    device = Device(tmp_path, "full")
+    raised = iter((http.client.IncompleteRead(b""), WireError("no answer of a platform"), Unavailable("no session")))
+
+    def odd(number: int, response: Response) -> Response:
+        response.lasts = 300_000
+        if number % 2 and (error := next(raised, None)):
+            raise error
+        return response
+
+    device.platform.odd = odd
+    assert device.fetch().counts == Counts(sent=device.blob.stat().st_size, again=0)
+    assert next(raised, None) is None
 
 
 def test_a_blob_that_is_gone_needs_a_new_plan(tmp_path: Path) -> None:
@@ -338,9 +355,9 @@ def test_what_a_power_cut_left_is_hashed(tmp_path: Path) -> None:
 
 CHILD = """
 import sys, pathlib, msgspec
-from argosy_edge.errors import BadPackage, StorageFull
+from argosy_edge.errors import BadPackage, StorageFull, Unavailable
 from argosy_edge.fetch import Fetcher
-from argosy_edge.wire import TransferPlan, UpdateFile
+from argosy_edge.wire import TransferPlan, UpdateFile, WireError
 from tests.distributions.edge.test_fetch import Platform
 root = pathlib.Path(sys.argv[1])
 platform = Platform(root / "ways")

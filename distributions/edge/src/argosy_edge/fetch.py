@@ -6,6 +6,7 @@ those that are what they have to be stay, so nothing else has to be written down
 
 import errno
 import hashlib
+import http.client
 import os
 import re
 import shutil
@@ -161,21 +162,31 @@ class Fetcher:
             blob = self.folder / way.blob
             try:
                 self._grow(blob, way.blob, pieces_of(way))
-                if way.kind == "chunks":
-                    pieces, known = chunks_of(blob.read_bytes(), file), spans(_chunky(have.values()))
-                    lacking = sum(piece.size for piece in pieces if piece.sha256 not in known)
-                    if any(other.bytes < lacking for other in left):
-                        left.append(msgspec.structs.replace(way, bytes=lacking))
-                        continue
-                    self._chunks(pieces, known, file, fresh)
-                else:
-                    apply(way, blob, fresh, file, have[way.base] if way.base else None)
-                blob.unlink()
-                return
+                if self._applied(way, blob, file, fresh, have, left):
+                    return
             except WireError as error:
-                blob.unlink(missing_ok=True)
                 wrong.append(f"{way.kind}: {error}")
         raise BadPackage(f"no way leads to {file.path}: {'; '.join(wrong) or 'the plan has none for this device'}")
+
+    def _applied(
+        self, way: Transfer, blob: Path, file: UpdateFile, fresh: Path, have: Mapping[str, Path], left: list[Transfer]
+    ) -> bool:
+        """Make the file of a whole blob. A list of chunks of which too few are here goes to the end of `left`."""
+        try:
+            if way.kind != "chunks":
+                apply(way, blob, fresh, file, have[way.base] if way.base else None)
+            else:
+                pieces, known = chunks_of(blob.read_bytes(), file), spans(_chunky(have.values()))
+                lacking = sum(piece.size for piece in pieces if piece.sha256 not in known)
+                if any(other.bytes < lacking for other in left):
+                    left.append(msgspec.structs.replace(way, bytes=lacking))
+                    return False
+                self._chunks(pieces, known, file, fresh)
+        except WireError:
+            blob.unlink(missing_ok=True)
+            raise
+        blob.unlink()
+        return True
 
     def _chunks(self, pieces: list[Piece], known: Mapping[str, ChunkPlace], file: UpdateFile, fresh: Path) -> None:
         """A file out of chunks, of which the missing ones are read out of the file on the platform."""
@@ -203,8 +214,12 @@ class Fetcher:
                     if error.errno == errno.ENOSPC:
                         raise
                     problem, after = f"{type(error).__name__}: {error}", 0.0
-                except Interrupted as error:
-                    problem, after = str(error), error.after
+                except http.client.HTTPException as error:
+                    problem, after = repr(error), 0.0
+                except Unavailable as error:
+                    if isinstance(error, Stale):
+                        raise
+                    problem, after = error.message, getattr(error, "after", 0.0)
                 growing.sync()
                 self.save()
                 barren = barren + 1 if self.counts.sent - before < FRUIT and problem else 0
@@ -217,7 +232,10 @@ class Fetcher:
         """Fetch the first missing pieces that lie beside each other, in one request."""
         at, until = growing.run()
         start, end = growing.offsets[at] + growing.begin(at), growing.offsets[until]
-        answer = self.source.get(f"blobs/{name}", start, end)
+        try:
+            answer = self.source.get(f"blobs/{name}", start, end)
+        except WireError as error:  # of a session; of this blob nothing has come
+            raise Interrupted(str(error)) from None
         try:
             skip = _checked(answer, name, start, end, growing.offsets[-1])
             left, synced, (since, came) = end - start, self.clock(), (self.clock(), 0)
@@ -330,7 +348,7 @@ def _checked(answer: Answer, name: str, start: int, end: int, total: int) -> int
             f"the platform answers '{given[:80]}' for the bytes {start} to {end - 1} of {total} of {name}"
         )
     if status == 200:
-        if (length := answer.getheader("Content-Length", "") or str(total)) == str(total):
+        if (length := answer.getheader("Content-Length", "") or "an unknown number of") == str(total):
             return start
         raise Interrupted(f"the platform says that {name} has {length[:20]} bytes; the plan says {total}")
     if status in (404, 410, 416):
