@@ -94,7 +94,11 @@ def mounted(disk: Path, at: Path, options: str) -> Generator[Path]:
     try:
         yield at
     finally:
-        subprocess.run(["umount", str(at)], check=True, capture_output=True)
+        # A process that another thread is starting has the files open until it is exec'ed.
+        for _ in range(50):
+            if not subprocess.run(["umount", str(at)], check=False, capture_output=True).returncode:
+                break
+            time.sleep(0.1)
 
 
 def copied(source: Path, target: Path) -> None:
