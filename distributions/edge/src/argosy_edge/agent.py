@@ -32,7 +32,7 @@ from argosy_edge.state import (
 )
 from argosy_edge.trial import Tally
 from argosy_edge.update import decide, size
-from argosy_edge.wire import Desired, Facts, Update, WireError
+from argosy_edge.wire import Desired, Facts, Quality, Update, WireError
 
 LOOK = 1.0
 """Seconds between two looks at a trial."""
@@ -88,7 +88,7 @@ class Source(Protocol):
 
 
 class Agent:
-    """One device. `notice` is told each event, `changed` each new state."""
+    """One device. `notice` is told each event, `looked` each look at a trial."""
 
     def __init__(
         self,
@@ -98,11 +98,12 @@ class Agent:
         *,
         facts: Facts,
         notice: Callable[[State, Event], None] = lambda state, event: None,
+        looked: Callable[[Quality], None] = lambda quality: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.slots, self.models, self.source, self.facts = slots, models, source, facts
         self.state, trouble = slots.read()
-        self._notice, self._monotonic = notice, monotonic
+        self._notice, self._looked, self._monotonic = notice, looked, monotonic
         self._trouble = trouble
         self._queue: queue.SimpleQueue[Desired | tuple[int, Observation] | None] = queue.SimpleQueue()
         self._desired: Desired | None = None
@@ -163,6 +164,8 @@ class Agent:
             self._trying = isinstance(met, Ended) and met.step == "load"
         elif isinstance(met, Died):
             self._trying = False
+        elif isinstance(met, Looked):
+            self._looked(met.quality)
         return [met]
 
     def _asked(self) -> list[Observation]:

@@ -22,6 +22,7 @@ from argosy_edge.state import Event, State
 from argosy_edge.trial import summed
 from argosy_edge.wire import (
     AgentReport,
+    Arm,
     Desired,
     DeviceEvent,
     Enrolled,
@@ -51,7 +52,7 @@ class Link(Protocol):
 
 
 class Remote:
-    """`packages`: those that this device has, for a plan. `quality`: what the slots did since the last time."""
+    """`counted`: what the slot that serves did since it was asked the last time."""
 
     def __init__(
         self,
@@ -60,16 +61,17 @@ class Remote:
         clock: Clock,
         spool: Spool,
         *,
-        quality: Callable[[], Quality] = Quality,
+        counted: Callable[[], Arm] = Arm,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.link, self.enrolled, self.clock, self.spool = link, enrolled, clock, spool
-        self._quality, self._chance = quality, chance
+        self._stable, self._chance = counted, chance
         self._state = State()
         self._ended = threading.Event()
         self._due = threading.Event()
         self._fetcher: Fetcher | None = None
-        self._counted = Quality()
+        self._lock = threading.Lock()
+        self._looks, self._counted = Quality(), Quality()
         self.trouble = ""
 
     def open(self, desired: Desired) -> Update | None:
@@ -109,9 +111,10 @@ class Remote:
         self.spool.put("events", [device])
         self._due.set()
 
-    def changed(self, state: State) -> None:
-        """The state is another one."""
-        self._state = state
+    def looked(self, quality: Quality) -> None:
+        """A look at a trial: what is told of both slots then, so that like is held against like."""
+        with self._lock:
+            self._looks = summed(self._looks, quality)
 
     def start(self, want: Callable[[Desired], None]) -> None:
         """Begin to wait for what the platform wants, and to report."""
@@ -163,7 +166,9 @@ class Remote:
     def _send(self) -> bool:
         """Report until nothing waits. Whether the platform has it."""
         state, fetcher = self._state, self._fetcher
-        self._counted = summed(self._counted, self._quality())
+        with self._lock:
+            alone, looks, self._looks = Quality(stable=self._stable()), self._looks, Quality()
+            self._counted = summed(self._counted, looks if looks != Quality() else alone)
         present = AgentReport(
             number=0,
             boot=self.clock.boot,

@@ -103,7 +103,18 @@ class Slots:
         """Where a slot, or the factory model, has its files."""
         return self.root / "slots" / place if place else self.factory
 
-    def read(self) -> tuple[State, str]:
+    def owner(self) -> int | None:
+        """The process of the agent that has the folder now."""
+        try:
+            with (self.root / "lock").open() as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            pass
+        except OSError:
+            return int((self.root / "lock").read_text().strip() or 0)
+        return None
+
+    def read(self, put_aside: bool = True) -> tuple[State, str]:
         """The state, and what is wrong with it. A state that is damaged is put aside: the factory model serves, and no
         update is taken that is older than any that was seen."""
         path = self.root / "state.json"
@@ -117,7 +128,8 @@ class Slots:
                 raise ValueError("its SHA-256 is another")
             return msgspec.json.decode(kept.state, type=State), ""
         except (msgspec.MsgspecError, ValueError) as error:
-            os.replace(path, path.with_suffix(".damaged"))
+            if put_aside:
+                os.replace(path, path.with_suffix(".damaged"))
             return State(floor=max(self._indices(), default=0)), f"{path} is damaged ({error}) and was put aside"
 
     def write(self, state: State) -> None:

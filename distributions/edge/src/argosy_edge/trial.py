@@ -35,6 +35,8 @@ ERROR_GUESSES = ((0.02, 0.3), (0.1, 0.3), (0.4, 0.2), (0.9, 0.2))
 ODDS = ((1.5, 0.15), (2.5, 0.2), (4.0, 0.2), (8.0, 0.2), (20.0, 0.25))
 """By which factor the odds of what must be rare may be larger, with weights."""
 TINY = 1e-9
+ALONE = 5.0
+"""Seconds that a candidate has to be healthy for, at most, where nothing serves before it."""
 PROBABILITIES = 1e-3
 """How far from 1 the sum of a row may be that is taken for probabilities."""
 
@@ -104,7 +106,11 @@ def judge(tally: Tally, trial: Trial, alone: bool = False) -> Verdict:
     rows = seen.compared if compared else seen.candidate.requests
     have = f"{rows:,} answers in {tally.seconds:.0f} s, {seen.candidate.errors:,} errors"
     short = _short(seen, trial, compared)
-    if tally.seconds >= trial.seconds and (alone or rows >= trial.rows) and not short:
+    if (
+        tally.seconds >= (min(trial.seconds, ALONE) if alone else trial.seconds)
+        and (alone or rows >= trial.rows)
+        and not short
+    ):
         return Verdict(verdict="commit", reason=f"{have}{_agreement(seen) if compared else ''}")
     if tally.seconds < trial.longest:
         return Verdict(verdict="on", reason=short or f"{have}; {trial.rows:,} and {trial.seconds:g} s are asked for")
