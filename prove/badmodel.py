@@ -10,11 +10,19 @@ is longer than a second.
 """
 
 import argparse
+import http.client
 import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 
+from argosy_edge.server import DeviceServer
+from argosy_edge.serving import Serving
 from argosy_edge.state import Content, Looked, State
 from argosy_edge.trial import Array, agrees, cell
 from argosy_edge.update import decide
@@ -114,10 +122,85 @@ def simulated(kind: str, number: int, counts: Trials) -> None:
             counts.requests = max(counts.requests, requests)
 
 
+class Caller(threading.Thread):
+    """Asks one row after the other. `gap`: the longest time from one answer to the next; `failed`: no answer came."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(daemon=True)
+        self.port, self.answers, self.gap, self.failed = port, 0, 0.0, 0
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        chance, last = np.random.default_rng(0), time.monotonic()
+        while not self.over.is_set():
+            row = chance.standard_normal((1, 4)).round(3).tolist()
+            body = msgspec.json.encode({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": row}]})
+            try:
+                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+                connection.request("POST", "/v2/models/model/infer", body, {"content-type": "application/json"})
+                good = connection.getresponse().read() and True
+                connection.close()
+            except OSError:
+                good = False
+            now = time.monotonic()
+            self.failed += not good
+            self.answers += 1
+            self.gap, last = max(self.gap, now - last), now
+            self.over.wait(0.02)
+
+
+def packages(folder: Path) -> dict[str, tuple[Path, dict[str, Any]]]:
+    """A model, one as good, and those that are wrong."""
+    from tests.distributions.edge.packages import ROWS, SCORES, SIGNATURE, WEIGHTS, busy, classifier, written
+
+    nan = {"w": np.full_like(WEIGHTS, np.nan)}
+    return {
+        "stable": (folder / "stable", classifier(folder / "stable")),
+        "good": (folder / "good", classifier(folder / "good", source_note="again")),
+        "permuted": (folder / "permuted", classifier(folder / "permuted", order=(2, 0, 1))),
+        "nan": (folder / "nan", written(folder / "nan", SCORES, nan, SIGNATURE, {"x": ROWS})),
+        "slow": (folder / "slow", busy(folder / "slow", 400)),
+    }
+
+
+def real(kind: str, home: Path, found: dict[str, tuple[Path, dict[str, Any]]]) -> bool:
+    """One trial of a real device. Prints what came of it; whether it is as it has to be."""
+    from tests.distributions.edge.devices import Device, Packages, desired
+
+    source = Packages({1: found["stable"], 2: found[kind]})
+    rules = Trial(rows=100, seconds=5.0)
+    server = DeviceServer(0).start()
+    with Device(home, Serving(server), source) as device:
+        device.agent.want(desired(source.update(1, trial=rules)))
+        device.settled(1)
+        caller = Caller(server.port)
+        caller.start()
+        device.agent.want(desired(source.update(2, trial=rules)))
+        device.until(lambda: device.state.phase == "trial", 60)
+        before, began = caller.answers, time.monotonic()
+        device.until(lambda: device.state.phase == "idle", 90)
+        seconds, requests = time.monotonic() - began, caller.answers - before
+        time.sleep(0.5)
+        caller.over.set()
+        caller.join()
+        index = device.state.content.index if device.state.content else 0
+        why = (device.said("rolled_back") or device.said("committed")[-1:])[0]
+    server.stop()
+    done = index == (2 if kind == "good" else 1) and caller.gap <= 1.0 and not caller.failed
+    done &= kind == "good" or seconds < SECONDS or requests <= REQUESTS
+    print(
+        f"real, {kind}: {'committed' if index == 2 else 'rolled back'} after {seconds:.1f} s and {requests} requests, "
+        f"longest gap {caller.gap * 1000:.0f} ms, {caller.failed} failed: {why}",
+        flush=True,
+    )
+    return done
+
+
 def main() -> int:
     """The figures; 1 where a bad candidate was not rolled back in time."""
     parser = argparse.ArgumentParser(prog="prove.badmodel")
     parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--real", type=int, default=3, help="trials of each kind with a real device")
     given = parser.parse_args()
     good = True
     for kind in (*KINDS, "good"):
@@ -126,6 +209,11 @@ def main() -> int:
             simulated(kind, number, counts)
         print(counts.line(), flush=True)
         good &= counts.rolled_back <= 0.05 * counts.trials if kind == "good" else counts.caught == counts.trials
+    with tempfile.TemporaryDirectory() as folder:
+        found = packages(Path(folder))
+        for number in range(given.real):
+            for kind in (*KINDS, "good"):
+                good &= real(kind, Path(folder, f"{kind}{number}"), found)
     return 0 if good else 1
 
 

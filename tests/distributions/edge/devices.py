@@ -1,6 +1,7 @@
 """A device of which the network and the models are stand-ins; its disk and its agent are real."""
 
 import hashlib
+import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -75,6 +76,38 @@ class Source:
             (into / file.path).write_bytes((folder / file.path.replace("/", "-")).read_bytes())
 
 
+class Packages(Source):
+    """A platform with packages in folders, each with its manifest, by index of update."""
+
+    def __init__(self, folders: Mapping[int, tuple[Path, dict[str, Any]]]) -> None:
+        super().__init__()
+        self.folders = folders
+
+    def update(self, index: int, **more: Any) -> Update:
+        """The update to a package."""
+        folder, manifest = self.folders[index]
+        files = tuple(
+            UpdateFile(
+                path=str(path.relative_to(folder)),
+                size=path.stat().st_size,
+                sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+            )
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        )
+        package = hashlib.sha256(repr(files).encode()).hexdigest()
+        ref = f"{manifest['name']}:{index}"
+        return Update(
+            fleet="pumps", index=index, ref=ref, package=f"sha256:{package}", files=files, manifest=manifest, **more
+        )
+
+    def fetch(self, update: Update, folder: Path, have: Mapping[str, Path], stop: threading.Event) -> None:
+        self.fetched.append(update.index)
+
+    def assemble(self, update: Update, folder: Path, into: Path, have: Mapping[str, Path]) -> None:
+        shutil.copytree(self.folders[update.index][0], into, dirs_exist_ok=True)
+
+
 class Models:
     """Models that need no onnxruntime. `quality` is what a look finds; `broken`: names of packages, by step."""
 
@@ -121,7 +154,7 @@ class Models:
 class Device:
     """An agent in a thread."""
 
-    def __init__(self, home: Path, models: Models | None = None, source: Source | None = None) -> None:
+    def __init__(self, home: Path, models: Any = None, source: Source | None = None) -> None:
         self.events: list[Event] = []
         self.models, self.source = models or Models(), source or Source()
         self.slots = Slots(home)
