@@ -138,7 +138,8 @@ class Caller(threading.Thread):
             try:
                 connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
                 connection.request("POST", "/v2/models/model/infer", body, {"content-type": "application/json"})
-                good = connection.getresponse().read() and True
+                answer = connection.getresponse()
+                good = answer.status == 200 and bool(answer.read())
                 connection.close()
             except OSError:
                 good = False
@@ -153,10 +154,10 @@ def packages(folder: Path) -> dict[str, tuple[Path, dict[str, Any]]]:
     """A model, one as good, and those that are wrong."""
     from tests.distributions.edge.packages import ROWS, SCORES, SIGNATURE, WEIGHTS, busy, classifier, written
 
-    nan = {"w": np.full_like(WEIGHTS, np.nan)}
+    nan, near = {"w": np.full_like(WEIGHTS, np.nan)}, {"w": WEIGHTS * np.float32(1.1)}
     return {
         "stable": (folder / "stable", classifier(folder / "stable")),
-        "good": (folder / "good", classifier(folder / "good", source_note="again")),
+        "good": (folder / "good", written(folder / "good", SCORES, near, SIGNATURE, {"x": ROWS})),
         "permuted": (folder / "permuted", classifier(folder / "permuted", order=(2, 0, 1))),
         "nan": (folder / "nan", written(folder / "nan", SCORES, nan, SIGNATURE, {"x": ROWS})),
         "slow": (folder / "slow", busy(folder / "slow", 400)),

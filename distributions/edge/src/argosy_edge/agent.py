@@ -87,6 +87,14 @@ class Source(Protocol):
         ...
 
 
+class _Work:
+    """A step that is done, or is to be."""
+
+    def __init__(self, decision: Decision, number: int) -> None:
+        self.decision, self.number = decision, number
+        self.stop, self.done = threading.Event(), threading.Event()
+
+
 class Agent:
     """One device. `notice` is told each event, `looked` each look at a trial."""
 
@@ -107,7 +115,9 @@ class Agent:
         self._trouble = trouble
         self._queue: queue.SimpleQueue[Desired | tuple[int, Observation] | None] = queue.SimpleQueue()
         self._desired: Desired | None = None
-        self._work: tuple[threading.Thread, threading.Event] | None = None
+        self._work: _Work | None = None
+        self._jobs: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._worker = threading.Thread(target=self._steps, name="steps", daemon=True)
         self._number = 0
         self._switching = self._trying = False
         self._wake: float | None = None
@@ -127,13 +137,15 @@ class Agent:
         """Until `stop`."""
         if self._trouble:
             self._notice(self.state, Event(kind="trouble", detail=self._trouble))
+        self._worker.start()
         self._next(Started())
         while (met := self._await()) is not None:
             for seen in self._meant(met):
                 self._next(seen)
         healthy = self._trying
         self._end_work(ENDING)
-        self._next(Stopping(healthy and self.models.release()))
+        self._next(Stopping(self.models.release() and healthy))
+        self._jobs.put(None)
 
     def _await(self) -> Observation | Desired | None:
         """The next thing that happens."""
@@ -242,36 +254,37 @@ class Agent:
         if decision.step == "pause":
             return
         self._switching = decision.step == "switch"
-        stop = threading.Event()
         self._number += 1
-        thread = threading.Thread(
-            target=self._step, args=(decision, stop, self._number), name=decision.step, daemon=True
-        )
-        self._work = thread, stop
-        thread.start()
+        self._work = _Work(decision, self._number)
+        self._jobs.put(self._work)
 
     def _end_work(self, seconds: float | None = None) -> None:
         """End the step that is done, and take no notice of how it ended."""
         if self._work is not None:
-            thread, stop = self._work
-            stop.set()
-            thread.join(seconds)
+            self._work.stop.set()
+            self._work.done.wait(seconds)
             self._work, self._number = None, self._number + 1
 
-    def _step(self, decision: Decision, stop: threading.Event, number: int) -> None:
+    def _steps(self) -> None:
+        """One step after the other, all in one thread: a candidate's process ends with the thread that began it."""
+        while (work := self._jobs.get()) is not None:
+            seen = self._step(work.decision, work.stop)
+            work.done.set()
+            self._queue.put((work.number, seen))
+
+    def _step(self, decision: Decision, stop: threading.Event) -> Observation:
         step = decision.step
         try:
             self._perform(decision, stop)
-            seen: Observation = Ended(step)
+            return Ended(step)
         except BadSignature as error:
-            seen = Failed(step=step, how="refused", why=error.message)
+            return Failed(step=step, how="refused", why=error.message)
         except (BadPackage, Unsupported) as error:
             own = step in ("selftest", "load", "switch")
-            seen = Failed(step=step, how="bad" if own else "later", why=error.message)
+            return Failed(step=step, how="bad" if own else "later", why=error.message)
         except Exception as error:
             said = str(error) if isinstance(error, AgentError | OSError | WireError) else repr(error)
-            seen = Failed(step=step, how="later", why=said)
-        self._queue.put((number, seen))
+            return Failed(step=step, how="later", why=said)
 
     def _perform(self, decision: Decision, stop: threading.Event) -> None:
         slots, models, place = self.slots, self.models, decision.place
