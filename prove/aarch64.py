@@ -34,16 +34,25 @@ HARDWARE = {
 }
 """What a program sees of the processor: without it onnxruntime finds that of the host, and crashes."""
 GOLDEN = """
-import json, platform, sys
+import http.client, json, platform, sys
 from argosy_edge import model, tensors
+from argosy_edge.server import DeviceServer
 
 loaded = model.load(sys.argv[1], json.load(sys.stdin), version="1")
 test = loaded.selftest()
-inputs, _ = loaded.golden()
-found = loaded.answer(inputs)
-kinds = {port.name: port.datatype for port in loaded.signature.outputs}
-outputs = {name: [list(array.shape), tensors.to_json(name, kinds[name], array)] for name, array in found.items()}
-print(json.dumps({"machine": platform.machine(), "difference": test.difference, "rows": test.rows, "outputs": outputs}))
+server = DeviceServer(0).start()
+server.swap(loaded)
+inputs = [
+    {"name": port.name, "datatype": port.datatype, "shape": list(array.shape),
+     "data": tensors.to_json(port.name, port.datatype, array)}
+    for port, array in ((port, loaded.golden()[0][port.name]) for port in loaded.signature.inputs)
+]
+link = http.client.HTTPConnection("127.0.0.1", server.port)
+link.request("POST", f"/v2/models/{loaded.name}/infer", json.dumps({"inputs": inputs}).replace("NaN", "null"))
+answer = json.load(link.getresponse())
+link.close()
+server.stop()
+print(json.dumps({"machine": platform.machine(), "difference": test.difference, "rows": test.rows, "answer": answer}))
 """
 
 
@@ -82,7 +91,7 @@ def run(words: list[str], *, given: str = "") -> str:
 
 
 def golden(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
-    """What the agent there says of a package: machine, the difference of its self-test, and its answers."""
+    """What the agent there says of a package: machine, difference of its self-test, and the answer of its server."""
     return json.loads(run(["-c", GOLDEN, str(folder)], given=json.dumps(manifest)))
 
 

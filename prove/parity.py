@@ -148,8 +148,8 @@ def agent(case: Case) -> Answers:
 def agent_aarch64(case: Case) -> Answers:
     """The agent's program for aarch64, under qemu-user."""
     _need(aarch64.QEMU)
-    outputs = aarch64.golden(case.package.folder, _manifest(case))["outputs"]
-    return {name: np.array(values).reshape(shape) for name, (shape, values) in outputs.items()}
+    answer = aarch64.golden(case.package.folder, _manifest(case))["answer"]
+    return {each["name"]: np.array(each["data"]).reshape(each["shape"]) for each in answer["outputs"]}
 
 
 def _manifest(case: Case) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from tests import programs
 
 @pytest.mark.slow
 def test_a_network_answers_alike_in_every_mode():
-    for program in ("gcc", "emcc", "node", "arm-none-eabi-gcc", "qemu-system-arm", "chromedriver"):
+    for program in ("gcc", "emcc", "node", "arm-none-eabi-gcc", "qemu-system-arm", "qemu-aarch64", "chromedriver"):
         programs.need(program)
     command = [sys.executable, "-m", "prove.parity", "--models", "network"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -15,3 +15,4 @@ def test_the_golden_examples_pass_on_aarch64(tmp_path, make):
     assert found["machine"] == "aarch64"
     assert found["difference"] <= 1e-5
     assert found["rows"] > 1
+    assert found["answer"]["model_version"] == "1"

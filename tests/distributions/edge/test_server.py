@@ -131,6 +131,32 @@ def test_it_counts_answers_and_tells_who_watches(served):
     assert served.counted.take().requests == 0
 
 
+class Instead:
+    """A candidate that gives these outputs."""
+
+    def __init__(self, outputs):
+        self.outputs = outputs
+
+    def beside(self, inputs, outputs, seconds):
+        return self.outputs
+
+
+@pytest.mark.parametrize(
+    ("given", "label"),
+    [
+        ({"label": np.array([7]), "scores": np.zeros((1, 3), "f4")}, 7),
+        ({"kind": np.array([7]), "scores": np.zeros((1, 3), "f4")}, None),
+        ({"label": np.array(["7"]), "scores": np.zeros((1, 3), "f4")}, None),
+        (None, None),
+    ],
+    ids=["alike", "name", "datatype", "none"],
+)
+def test_callers_get_a_candidates_answer_if_it_is_what_they_expect(served, loaded, given, label):
+    served.candidate = Instead(given)
+    found = served.ask({"x": ROWS[:1]}, ("label",))[1]
+    assert found == {"label": loaded["model"].answer({"x": ROWS[:1]})["label"] if label is None else label}
+
+
 @pytest.mark.parametrize(
     ("sent", "status"),
     [

@@ -28,7 +28,7 @@ from argosy_edge.errors import (
 )
 from argosy_edge.http11 import Headers
 from argosy_edge.model import EdgeModel
-from argosy_edge.tensors import Arrays
+from argosy_edge.tensors import NUMPY, Arrays
 from argosy_edge.trial import cell
 from argosy_edge.wire import Arm
 
@@ -145,7 +145,7 @@ class DeviceServer:
         for observe in self.observers:
             _quietly(observe, model, inputs, found, seconds)
         if candidate is not None and (other := candidate.beside(inputs, found, spent)) is not None:
-            found = other
+            found = other if _fits(model, other) else found
         if isinstance(found, AgentError):
             raise found
         names = [port.name for port in model.signature.chosen(outputs)]
@@ -297,6 +297,13 @@ class DeviceServer:
 
 def _refusal(error: AgentError) -> tuple[int, bytes]:
     return error.http, msgspec.json.encode({"error": error.message})
+
+
+def _fits(model: EdgeModel, outputs: Arrays) -> bool:
+    """Whether these outputs of another model are what a caller of this one expects."""
+    return all(
+        port.name in outputs and outputs[port.name].dtype == NUMPY[port.datatype] for port in model.signature.outputs
+    )
 
 
 def _quietly(observe: Callable[..., object], *words: Any) -> None:
