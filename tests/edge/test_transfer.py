@@ -1,8 +1,11 @@
 """Formats of transfers: what is made of a file comes out as that file, and nothing else does."""
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import zstandard
@@ -161,3 +164,33 @@ def test_a_list_of_chunks_that_does_not_fit() -> None:
             transfer.chunks_of(transfer.listed(odd), file)
     with pytest.raises(WireError, match="ends within"):
         transfer.chunks_of(transfer.listed(pieces)[:-1], file)
+
+
+BOUNDED = """
+import resource, sys
+from pathlib import Path
+import msgspec, numpy, zstandard
+from argosy.edge import transfer
+from argosy.edge.wire import Transfer, UpdateFile
+used = next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmData"))
+resource.setrlimit(resource.RLIMIT_DATA, (used + 64_000_000,) * 2)
+root = Path(sys.argv[1])
+way, file = (msgspec.json.decode(each, type=kind) for each, kind in zip(sys.argv[2:], (Transfer, UpdateFile)))
+transfer.apply(way, root / "ways" / way.blob, root / "out", file, root / "old")
+transfer.spans([root / "old"])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["full", "patch"])
+def test_memory_does_not_grow_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr(delta, "LARGE", 0)
+    monkeypatch.setattr(delta, "FAST", 1)
+    old = RANDOM.bytes(150_000_000)
+    new = b"metadata" + old[:70_000_000] + RANDOM.bytes(5_000_000) + old[75_000_000:]
+    way, _ = made(tmp_path, kind, new, old if kind == "patch" else None)
+    (tmp_path / "old").write_bytes(old)
+    given = [msgspec.json.encode(each).decode() for each in (way, file_of(new))]
+    subprocess.run([sys.executable, "-c", BOUNDED, tmp_path, *given], check=True)
+    assert transfer.hashed(tmp_path / "out") == file_of(new).sha256
+    assert kind == "full" or way.bytes < 6_000_000
