@@ -9,9 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 from argosy.cli.main import argosy
-from argosy.embedded import report, tree_package
-from argosy.embedded.code import as_identifier
+from argosy.embedded import report, tree_package, verify
+from argosy.embedded.code import as_identifier, resource
 from argosy.embedded.export import Options, export, generate
+from argosy.embedded.report import in_words
 from argosy.spec.errors import GoldenMismatch, InvalidArgument, MissingExtra
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import Tensor
@@ -52,8 +53,34 @@ def test_the_self_test_ends_with_the_row_that_fails(package, tmp_path):
 def test_verify_runs_the_self_test_on_two_boards(package):
     for program in ("gcc", "arm-none-eabi-gcc", "qemu-system-arm"):
         programs.need(program)
-    checks = export(package, "digits", "digits:1", Options(verify=True)).report.checks
-    assert checks == dict.fromkeys(("this machine", "mps2-an385", "mps2-an500"), "passed")
+    found = export(package, "digits", "digits:1", Options(verify=True)).report
+    assert found.checks == dict.fromkeys(("this machine", "mps2-an385", "mps2-an500"), "passed")
+    assert found.instructions.keys() == {"mps2-an385", "mps2-an500"}
+    assert all(count > found.estimate.operations for count in found.instructions.values())
+    assert f"instructions of a prediction on mps2-an385: {found.instructions['mps2-an385']}\n" in in_words(found)
+
+
+LOOP = """
+int loop_predict(void)
+{
+  __asm__ volatile("movw r3, #5000\\n1: subs r3, #1\\n bne 1b" : : : "r3", "cc");
+  return 0;
+}
+"""
+MAIN = "int loop_predict(void);\nint main(void)\n{\n  return loop_predict() + loop_predict();\n}\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("board", verify.BOARDS)
+def test_instructions_are_those_that_ran(tmp_path, board):
+    for program in ("arm-none-eabi-gcc", "qemu-system-arm"):
+        programs.need(program)
+    files = {"loop.c": LOOP, "loop_test.c": MAIN, **{name: resource(name) for name in verify.BARE}}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    first = verify.on_board("loop", tmp_path, board)
+    assert first == pytest.approx(10_000, rel=0.01)
+    assert verify.on_board("loop", tmp_path, board) == first
 
 
 def test_sizes_are_estimated_within_5_percent_of_the_elf(package):

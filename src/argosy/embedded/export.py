@@ -78,6 +78,7 @@ def export(package: Package, name: str, model: str, options: Options) -> Export:
     check_budgets(measured.get(report.DEVICE, made.code.estimate), options.max_flash, options.max_ram)
     test = selftest.source(made.code, made.vectors)
     files = {**made.code.files, f"{name}_test.c": test}
+    verified = verify.verify(name, files) if options.verify else verify.Verified({})
     found = DeviceReport(
         name=name,
         model=model,
@@ -88,7 +89,8 @@ def export(package: Package, name: str, model: str, options: Options) -> Export:
         largest_difference=made.difference,
         tolerance=made.vectors.tolerance,
         notes=made.code.notes,
-        checks=verify.verify(name, files) if options.verify else {},
+        checks=verified.checks,
+        instructions={board: count for board, count in verified.instructions.items() if count},
     )
     files["report.txt"] = in_words(found)
     files["report.json"] = msgspec.json.format(msgspec.json.encode(found)).decode() + "\n"

@@ -39,8 +39,8 @@ DEVICE = "cortex-m3"
 
 
 class DeviceReport(msgspec.Struct, frozen=True, kw_only=True):
-    """`report.json`. `measured`: machine → sizes from its ELF; `checks`: where the self-test ran, and what came of
-    it."""
+    """`report.json`. `measured`: machine → sizes from its ELF; `checks`: where the self-test ran, and what came of it;
+    `instructions`: board → those that QEMU counted in a prediction, the mean of the golden examples."""
 
     name: str
     model: str
@@ -52,6 +52,7 @@ class DeviceReport(msgspec.Struct, frozen=True, kw_only=True):
     tolerance: Tolerance
     notes: tuple[str, ...] = ()
     checks: dict[str, str] = {}
+    instructions: dict[str, int] = {}
 
     @property
     def sizes(self) -> Sizes:
@@ -125,4 +126,5 @@ def in_words(report: DeviceReport) -> str:
     lines += ["", f"operations of a row, at most: {report.estimate.operations}"]
     lines.append(f"golden examples: {report.golden_rows}, largest difference {report.largest_difference:.2g}")
     lines += [f"self-test on {place}: {said}" for place, said in report.checks.items()]
+    lines += [f"instructions of a prediction on {board}: {count}" for board, count in report.instructions.items()]
     return "\n".join((*lines, *report.notes)) + "\n"
