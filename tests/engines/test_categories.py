@@ -12,7 +12,6 @@ from argosy.engines import load
 from argosy.engines.base import Engine
 from argosy.packaging.rows import to_tensors
 from argosy.spec.errors import InvalidArgument
-from argosy.spec.signature import Signature, TensorSpec
 
 lgb = pytest.importorskip("lightgbm")
 xgb = pytest.importorskip("xgboost")
@@ -111,18 +110,3 @@ def test_ordered_categories_do_not_say_their_column(tmp_path: Path) -> None:
     model.save_model(tmp_path / "m.txt")
     with pytest.raises(InvalidArgument, match="3 columns"):
         load("lightgbm", tmp_path / "m.txt")
-
-
-def test_packages_that_take_codes_still_do(tmp_path: Path, xgboost: Any, lightgbm: Any) -> None:
-    xgboost.save_model(tmp_path / "m.json")
-    lightgbm.booster_.save_model(tmp_path / "m.txt")
-    codes = typed(RAW).assign(city=typed(RAW).city.cat.codes, code=typed(RAW).code.cat.codes).to_numpy("f8")
-    for engine, file, kind, model in (
-        ("xgboost", "m.json", "FP32", xgboost),
-        ("lightgbm", "m.txt", "FP64", lightgbm),
-    ):
-        inputs = (TensorSpec(name="x", datatype=kind, shape=(-1, 3), columns=tuple(RAW), nullable=True),)
-        outputs = (TensorSpec(name="probability", datatype=kind, shape=(-1,), semantic="probability"),)
-        old = load(engine, tmp_path / file, signature=Signature(inputs=inputs, outputs=outputs))
-        got = old.predict({"x": codes.astype("f4" if kind == "FP32" else "f8")})[0]
-        np.testing.assert_array_equal(got, model.predict_proba(typed(RAW))[:, 1])

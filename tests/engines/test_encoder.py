@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from argosy.engines.base import Loading
 from argosy.engines.encoder import EncoderEngine, calls, load
 from argosy.packaging import encoder
 from argosy.spec.errors import BadPackage, InvalidArgument
@@ -18,7 +19,7 @@ REFERENCES = json.loads(tiny.REFERENCES.read_text())
 
 def opened(folder: Path) -> tuple[EncoderEngine, encoder.Prepared]:
     prepared = encoder.prepare(encoder.Unprepared(weights=str(folder), into=str(folder)))
-    return load(folder, None, prepared.settings, 1), prepared
+    return load(Loading(folder, None, prepared.settings, 1)), prepared
 
 
 def texts(*given: str) -> np.ndarray[Any, Any]:
@@ -126,7 +127,7 @@ def test_what_the_folder_says_is_kept(tmp_path: Path) -> None:
     assert prepared.language.dimensions == (4, 8)
     assert prepared.language.context == 24
     assert prepared.settings["prompt"] == "query: "
-    bare = load(folder, None, {**prepared.settings, "prompt": ""}, 1)
+    bare = load(Loading(folder, None, {**prepared.settings, "prompt": ""}, 1))
     one, two = engine.predict({"text": texts("ab")}), bare.predict({"text": texts("query: ab")})
     assert np.array_equal(one[0], two[0])
 
@@ -168,9 +169,9 @@ def test_settings_that_mean_nothing_are_refused(tmp_path: Path) -> None:
     folder = tiny.make(tmp_path / "set", "bert-mean")
     _, prepared = opened(folder)
     with pytest.raises(InvalidArgument, match="'median'"):
-        load(folder, None, {**prepared.settings, "pooling": "median"}, 1)
+        load(Loading(folder, None, {**prepared.settings, "pooling": "median"}, 1))
     with pytest.raises(BadPackage, match="no file"):
-        load(folder, None, {**prepared.settings, "graph": "../x.onnx"}, 1)
+        load(Loading(folder, None, {**prepared.settings, "graph": "../x.onnx"}, 1))
 
 
 def test_prepared_travels_between_processes(tmp_path: Path) -> None:

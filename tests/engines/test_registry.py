@@ -20,9 +20,9 @@ class Nothing(Loose):
         return {}
 
 
-def start(path, signature, settings, threads, sample, trusted) -> Engine:
-    assert threads >= 1
-    assert trusted is (path.name == "vouched")
+def start(given) -> Engine:
+    assert given.threads >= 1
+    assert given.trusted is (given.path.name == "vouched")
     return Nothing()
 
 

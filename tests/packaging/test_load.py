@@ -34,9 +34,11 @@ def changed(folder, **changes):
     return open_package(folder)
 
 
-def theirs(path, signature, settings, threads, sample, trusted):
+def theirs(given):
     """An engine of another distribution: LightGBM's under another name."""
-    return load_engine("lightgbm", path, signature=signature, settings=settings, threads=threads)
+    return load_engine(
+        "lightgbm", given.path, signature=given.signature, settings=given.settings, threads=given.threads
+    )
 
 
 @pytest.fixture

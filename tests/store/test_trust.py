@@ -1,14 +1,10 @@
 """Trust is kept by digest in the store's own database, and what an earlier Argosy knew of it is taken over once."""
 
-import sqlite3
-from pathlib import Path
-
 import pytest
 
 from argosy.store.registry import Registry
 from tests.store.samples import digest_of, model_lineage, model_manifest
 
-BEFORE = Path(__file__).with_name("before_trust.sql")
 """The database of a home to which the commit before pushed `clean` (a pickle), `objected` (one with --trust), `scale`
 (a Python class) and `data` (converted to ONNX)."""
 
@@ -57,34 +53,3 @@ def test_it_goes_with_the_last_version_of_the_package(registry):
     registry.remove("other:1")
     assert not registry.trusted(digest_of(1))
     assert register(registry, 1, name="one").trust is None
-
-
-def test_what_was_pushed_before_is_trusted_as_it_was(tmp_path):
-    with sqlite3.connect(tmp_path / "argosy.db") as old:
-        old.executescript(BEFORE.read_text())
-    old.close()
-    registry = Registry(f"sqlite:///{tmp_path / 'argosy.db'}")
-    try:
-        trusted = {name: registry.resolve(name).trust for name in ("clean", "objected", "scale", "data")}
-        assert {name for name, found in trusted.items() if found} == {"objected", "scale"}
-        assert trusted["objected"].objections == ("_operator.neg",)
-        assert trusted["objected"].at == registry.resolve("objected").created
-    finally:
-        registry.database.close()
-
-
-def test_that_happens_once_and_not_to_what_comes_later(tmp_path):
-    """A manifest that says that it is trusted is of no account from the moment on that the table is there."""
-    place = tmp_path / "argosy.db"
-    with sqlite3.connect(place) as old:
-        old.executescript(BEFORE.read_text())
-    old.close()
-    Registry(f"sqlite:///{place}").database.close()
-    with sqlite3.connect(place) as changed:
-        changed.execute("DELETE FROM trusted_packages")
-    changed.close()
-    registry = Registry(f"sqlite:///{place}")
-    try:
-        assert registry.resolve("objected").trust is None
-    finally:
-        registry.database.close()

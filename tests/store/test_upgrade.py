@@ -1,7 +1,7 @@
-"""A home and databases that an earlier Argosy has written open as they are, and hold what it wrote.
+"""Databases that an earlier Argosy has written open as they are, and hold what it wrote.
 
-`fixtures/home` has what lay in the home's folders; `fixtures/sqlite.sql` and `postgres.sql` are databases with a row in
-every table; `expected-*.json` is what that version read of them by the functions below.
+`fixtures/sqlite.sql` and `postgres.sql` are databases with a row in every table; `expected-*.json` is what
+that version read of them by the functions below.
 """
 
 import sqlite3

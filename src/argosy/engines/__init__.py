@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from argosy.engines.base import Engine, Settings
+from argosy.engines.base import Engine, Loading, Settings
 from argosy.engines.renamed import Renamed, own
 from argosy.process.cores import cores
 from argosy.spec.errors import InvalidArgument
@@ -28,7 +28,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 GROUP = "argosy.engines"
 
-Loader = Callable[[Path, Signature | None, Settings, int, Mapping[str, Array] | None, bool], Engine]
+Loader = Callable[[Loading], Engine]
 """What an engine module's `load`, and an entry point of the group `argosy.engines`, has to be."""
 
 
@@ -56,7 +56,7 @@ def load(
         loader = entry_point(name).load()
     renamed = signature is not None and any(spec.source for spec in (*signature.inputs, *signature.outputs))
     names = own(signature) if signature is not None and renamed else signature
-    engine = loader(path, names, settings or {}, threads or cores(), sample, trusted)
+    engine = loader(Loading(path, names, settings or {}, threads or cores(), sample, trusted))
     return _bounded(Renamed(engine, signature) if signature is not None and renamed else engine)
 
 

@@ -5,6 +5,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from argosy.spec.errors import BadPackage, Internal, InvalidArgument
 from argosy.spec.errors import require as require
@@ -12,6 +13,18 @@ from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import NUMPY, Array, as_bytes
 
 Settings = Mapping[str, str | int | float | bool]
+
+
+class Loading(NamedTuple):
+    """What an engine loads. Without a signature, or with one without outputs, and with a `sample` (rows by input name)
+    it finds out what it can. `trusted`: somebody vouches for code in it."""
+
+    path: Path
+    signature: Signature | None
+    settings: Settings
+    threads: int
+    sample: Mapping[str, Array] | None = None
+    trusted: bool = False
 
 
 class Engine(ABC):

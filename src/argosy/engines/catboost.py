@@ -6,13 +6,12 @@ memory. So it is loaded only where the caller vouches for it.
 
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from argosy.engines.base import Loose, Settings, check_file, check_settings, require, rows_of, short
+from argosy.engines.base import Loading, Loose, check_file, check_settings, require, rows_of, short
 from argosy.engines.frames import frame
 from argosy.engines.probe import complete, settled
 from argosy.spec.errors import BadPackage, InvalidArgument, Untrusted
@@ -58,15 +57,9 @@ class CatboostEngine(Loose):
             raise InvalidArgument(f"CatBoost refused the input: {short(error)}") from None
 
 
-def load(
-    path: Path,
-    signature: Signature | None,
-    settings: Settings,
-    threads: int,
-    sample: Mapping[str, Array] | None = None,
-    trusted: bool = False,
-) -> CatboostEngine:
+def load(given: Loading) -> CatboostEngine:
     """Load a model; its features, classes and loss function say what it takes and gives."""
+    path, signature, settings, threads, _, trusted = given
     check_settings(settings)
     check_file(path, "a CatBoost model")
     content = path.read_bytes()  # CatBoost itself asks the system for more of a path than a sandbox allows

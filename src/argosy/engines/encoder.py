@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from argosy.engines import onnx_file
-from argosy.engines.base import Engine, Settings, check_settings, check_signature, require, short
+from argosy.engines.base import Engine, Loading, Settings, check_settings, check_signature, require, short
 from argosy.engines.encoder_graph import MODEL
 from argosy.engines.frames import strings
 from argosy.engines.onnx import session
@@ -172,15 +172,9 @@ def calls(lengths: Array, most: int) -> Iterator[Array]:
         start += count
 
 
-def load(
-    path: Path,
-    signature: Signature | None,
-    settings: Settings,
-    threads: int,
-    sample: Mapping[str, Array] | None = None,
-    trusted: bool = False,
-) -> EncoderEngine:
+def load(given: Loading) -> EncoderEngine:
     """Check the files of a folder, open tokenizer and network, and take or derive the signature."""
+    path, signature, settings, threads, *_ = given
     known = {"pooling": "mean", "normalize": False, "max_tokens": 512, "lowercase": False, "prompt": ""}
     settings = {**known, "activation": "", "graph": MODEL, **settings}
     check_settings(settings, **SETTINGS)

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
 from argosy.engines import categories, lightgbm_file
-from argosy.engines.base import Loose, Settings, check_settings, require, short
+from argosy.engines.base import Loading, Loose, check_settings, require, short
 from argosy.engines.categories import Categories, Coder
 from argosy.engines.probe import settled
 from argosy.spec.errors import BadPackage, Internal, InvalidArgument
@@ -48,22 +47,16 @@ class LightgbmEngine(Loose):
         return {self._output.name: found}
 
 
-def load(
-    path: Path,
-    signature: Signature | None,
-    settings: Settings,
-    threads: int,
-    sample: Mapping[str, Array] | None = None,
-    trusted: bool = False,
-) -> LightgbmEngine:
+def load(given: Loading) -> LightgbmEngine:
     """Load a Booster, after its file was checked."""
+    path, signature, settings, threads, *_ = given
     check_settings(settings)
     header = lightgbm_file.inspect(path)
     lgb = require("lightgbm", "lightgbm", f"the LightGBM model {path.name}")
     try:
         booster: Any = lgb.Booster(model_file=str(path))
         known = categories_of(booster)
-        derived = _signature(booster, header, known, signature)
+        derived = _signature(booster, header, known)
     except (lgb.basic.LightGBMError, ValueError, KeyError) as error:
         raise BadPackage(f"LightGBM cannot load {path.name}: {short(error)}") from None
     made = partial(LightgbmEngine, booster, threads=threads, known=known)
@@ -87,12 +80,12 @@ def categories_of(booster: Any) -> dict[str, list[Any]]:
     return {names[place]: values for place, values in zip(places, lists, strict=True)}
 
 
-def _signature(booster: Any, header: dict[str, str], known: Categories, given: Signature | None) -> Signature:
-    """What the file says. Packages were made that take the codes of categories: those have one matrix."""
+def _signature(booster: Any, header: dict[str, str], known: Categories) -> Signature:
+    """What the file says."""
     names = tuple(header["feature_names"].split(" "))
     columns = () if names[0] == "Column_0" else names
     inputs = (TensorSpec(name="x", datatype="FP64", shape=(-1, len(names)), columns=columns, nullable=True),)
-    if known and not (given and len(given.inputs[0].shape) == 2):
+    if known:
         inputs = categories.inputs(names, known, "FP64")
     outputs = int(booster.num_model_per_iteration())
     objective = header.get("objective", "").partition(" ")[0]

@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from argosy.engines import lightgbm_file, onnx, onnx_file, unpickle, xgboost_file
-from argosy.engines.base import Loose, Settings, check_settings, require, short
+from argosy.engines.base import Loading, Loose, check_settings, require, short
 from argosy.engines.frames import column, strings
 from argosy.engines.mlflow_file import MlModel, Weights, read, regular
 from argosy.engines.probe import complete
@@ -61,16 +61,10 @@ class MlflowEngine(Loose):
         return next(iter(arrays.values())) if self._about.unnamed or self._about.inputs is None else arrays
 
 
-def load(
-    path: Path,
-    signature: Signature | None,
-    settings: Settings,
-    threads: int,
-    sample: Mapping[str, Array] | None = None,
-    trusted: bool = False,
-) -> MlflowEngine:
+def load(given: Loading) -> MlflowEngine:
     """Load the folder. The inputs are those of its MLmodel; the outputs what it gives for them. The setting
     `trusted_pickle`, which packages of an earlier Argosy have, is of no account."""
+    path, signature, settings, threads, sample, trusted = given
     check_settings(settings, trusted_pickle=bool)
     about = read(path)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

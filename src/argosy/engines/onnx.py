@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 
 from argosy.engines import onnx_file
-from argosy.engines.base import Engine, Settings, check_settings, rows_of, short
+from argosy.engines.base import Engine, Loading, check_settings, rows_of, short
 from argosy.engines.frames import strings
 from argosy.engines.probe import examples, settled
 from argosy.spec.errors import ArgosyError, BadPackage, Internal, InvalidArgument
@@ -122,16 +122,10 @@ def _raw(value: Any) -> Array:
     return np.frombuffer(data, dtype="<u2").reshape(shape).copy()
 
 
-def load(
-    path: Path,
-    signature: Signature | None,
-    settings: Settings,
-    threads: int,
-    sample: Mapping[str, Array] | None = None,
-    trusted: bool = False,
-) -> OnnxEngine:
+def load(given: Loading) -> OnnxEngine:
     """Check the file, make the session, and take or derive the signature. An axis 0 that is free on every input and
     output counts rows if rows answered together are what they are alone."""
+    path, signature, settings, threads, sample, *_ = given
     check_settings(settings)
     contents = onnx_file.inspect(path)
     opened = session(path, threads)

@@ -18,7 +18,7 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from argosy.engines.base import Engine, Settings, check_settings, check_shape, rows_of, short
+from argosy.engines.base import Engine, Loading, check_settings, check_shape, rows_of, short
 from argosy.engines.frames import frame, strings
 from argosy.engines.probe import complete
 from argosy.spec.errors import ArgosyError, BadPackage, Internal, InvalidArgument, Untrusted
@@ -162,16 +162,10 @@ def _plain(found: Any) -> Any:
     return np.array(rows)
 
 
-def load(
-    path: Path,
-    signature: Signature | None,
-    settings: Settings,
-    threads: int,
-    sample: Mapping[str, Array] | None = None,
-    trusted: bool = False,
-) -> PythonEngine:
+def load(given: Loading) -> PythonEngine:
     """Import the class that `settings["class"]` names ("module:Class") from the folder, make one, call its `load`.
     Raises Untrusted where nobody vouches for it, before anything of it is run."""
+    path, signature, settings, _, sample, trusted = given
     check_settings(settings, **{"class": str})
     if not trusted:
         raise Untrusted(f"{path.name} is Python code, and nobody here vouches for it: push it, or load it with trust")

@@ -9,14 +9,13 @@ import importlib
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import msgspec
 import numpy as np
 
 from argosy.engines import categories, unpickle
-from argosy.engines.base import Loose, Settings, check_settings, conform, require, rows_of, short
+from argosy.engines.base import Loading, Loose, check_settings, conform, require, rows_of, short
 from argosy.engines.categories import Categories, Coder
 from argosy.engines.frames import column, frame, strings
 from argosy.engines.probe import complete, examples, same
@@ -137,15 +136,9 @@ BOOSTERS = {"xgboost.core": "model.ubj", "lightgbm.basic": "model.txt"}
 """Modules of boosters, which are no estimators; the file that each is served from."""
 
 
-def load(
-    path: Path,
-    signature: Signature | None,
-    settings: Settings,
-    threads: int,
-    sample: Mapping[str, Array] | None = None,
-    trusted: bool = False,
-) -> SklearnEngine:
+def load(given: Loading) -> SklearnEngine:
     """Load an estimator. Numeric libraries get `threads`; the estimator's own worker pools are switched off."""
+    path, signature, settings, threads, sample, trusted = given
     check_settings(settings, trusted_pickle=bool, trusted_types=str)
     require("sklearn", "sklearn", f"the scikit-learn model {path.name}")
     estimator = unpickle.load(path, trusted=trusted)

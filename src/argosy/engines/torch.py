@@ -7,13 +7,12 @@ A program with parts nobody vouches for (see torch_file) is loaded only where th
 import contextlib
 import os
 from collections.abc import Generator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from argosy.engines import torch_file
-from argosy.engines.base import Loose, Settings, check_settings, require, short
+from argosy.engines.base import Loading, Loose, check_settings, require, short
 from argosy.engines.probe import settled
 from argosy.spec.errors import BadPackage, Internal, InvalidArgument, Untrusted
 from argosy.spec.signature import Signature, TensorSpec
@@ -49,15 +48,9 @@ class TorchEngine(Loose):
         return {name: _array(torch, leaf) for name, leaf in zip(self._names, leaves, strict=True)}
 
 
-def load(
-    path: Path,
-    signature: Signature | None,
-    settings: Settings,
-    threads: int,
-    sample: Mapping[str, Array] | None = None,
-    trusted: bool = False,
-) -> TorchEngine:
+def load(given: Loading) -> TorchEngine:
     """Load a program. Its dynamic dimensions are the free axes. `threads` holds for all of torch in this process."""
+    path, signature, settings, threads, _, trusted = given
     check_settings(settings, trusted_pickle=bool)
     torch = _torch(f"the PyTorch program {path.name}")
     if (found := torch_file.objections(path)) and not trusted:

@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from argosy.engines import categories, xgboost_file
-from argosy.engines.base import Loose, Settings, check_settings, require, short
+from argosy.engines.base import Loading, Loose, check_settings, require, short
 from argosy.engines.categories import Categories, Coder
 from argosy.engines.probe import settled
 from argosy.spec.errors import BadPackage, Internal, InvalidArgument
@@ -89,15 +88,9 @@ class About(NamedTuple):
         return Coder(signature.inputs, self.categories, "FP32", strict=True)
 
 
-def load(
-    path: Path,
-    signature: Signature | None,
-    settings: Settings,
-    threads: int,
-    sample: Mapping[str, Array] | None = None,
-    trusted: bool = False,
-) -> XgboostEngine:
+def load(given: Loading) -> XgboostEngine:
     """Load a Booster. Early stopping is followed where the model was saved by XGBoost's scikit-learn classes."""
+    path, signature, settings, threads, *_ = given
     check_settings(settings)
     kind = xgboost_file.inspect(path)
     xgb = require("xgboost", "xgboost", f"the XGBoost model {path.name}")
@@ -107,9 +100,8 @@ def load(
         if kind == "json":
             xgboost_file.inspect_bytes(bytes(booster.save_raw("ubj")), path.name)
         config = json.loads(booster.save_config())["learner"]
-        coded = signature is not None and len(signature.inputs[0].shape) == 2
-        about = _about(booster, config, {} if coded else categories_of(booster))
-        derived = _signature(booster, config, about, signature)
+        about = _about(booster, config, categories_of(booster))
+        derived = _signature(booster, config, about)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadPackage(f"XGBoost cannot load {path.name}: {short(error)}") from None
 
@@ -140,14 +132,14 @@ def _about(booster: Any, config: dict[str, Any], known: Categories) -> About:
     return About(rounds, linear, known, classes, given if len(given) == classes else ())
 
 
-def _signature(booster: Any, config: dict[str, Any], about: About, given: Signature | None) -> Signature:
-    """What the file says; of the forms that it has had in packages, that of the signature which is `given`."""
+def _signature(booster: Any, config: dict[str, Any], about: About) -> Signature:
+    """What the file says."""
     names = tuple(booster.feature_names or ())
     shape = (-1, int(booster.num_features()))
     inputs = (TensorSpec(name="x", datatype="FP32", shape=shape, columns=names, nullable=True),)
     if about.categories:
         inputs = categories.inputs(names, about.categories, "FP32")
-    if about.classes and not (given and len(given.outputs) == 1):
+    if about.classes:
         label = TensorSpec(name="label", datatype="INT64", shape=(-1,), semantic="label", classes=about.names)
         scores = TensorSpec(
             name="probabilities",

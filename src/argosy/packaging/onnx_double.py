@@ -11,6 +11,8 @@ from typing import Any, cast
 
 import numpy as np
 
+from argosy.engines.trees import sklearn
+from argosy.engines.trees.form import Ensemble
 from argosy.spec.tensor import Array
 
 MOST_LEAVES = 1 << 24
@@ -58,7 +60,7 @@ def register() -> None:
 
     pool: Any = cast("Any", common)._registration
     converters: dict[Callable[..., None], tuple[Any, ...]] = {
-        _averaged: (
+        _trees: (
             *(
                 tree.DecisionTreeClassifier,
                 tree.DecisionTreeRegressor,
@@ -67,8 +69,6 @@ def register() -> None:
             ),
             *(ensemble.RandomForestClassifier, ensemble.RandomForestRegressor),
             *(ensemble.ExtraTreesClassifier, ensemble.ExtraTreesRegressor),
-        ),
-        _boosted: (
             *(ensemble.GradientBoostingClassifier, ensemble.GradientBoostingRegressor),
             *(ensemble.HistGradientBoostingClassifier, ensemble.HistGradientBoostingRegressor),
         ),
@@ -138,141 +138,70 @@ def _argmax(graph: Graph) -> Callable[[str], str]:
     return lambda scores: graph.node("ArgMax", [scores], axis=1, keepdims=0)
 
 
-def _averaged(_theirs: Any, scope: Any, operator: Any, container: Any) -> None:
-    """A tree, or the mean of a forest."""
+def _trees(_theirs: Any, scope: Any, operator: Any, container: Any) -> None:
+    """A tree, the mean of a forest, or gradient boosting of both kinds, by the form of its trees."""
     model, graph = operator.raw_operator, Graph(scope, container)
-    if model.n_outputs_ > 1 and hasattr(model, "classes_"):
-        raise NotImplementedError("a classifier of several outputs")
-    trees = [one.tree_ for one in getattr(model, "estimators_", [model])]
-    values = [tree.value[:, 0, :] if tree.n_outputs == 1 else tree.value[:, :, 0] for tree in trees]
-    if hasattr(model, "classes_"):
-        values = [value[:, : model.n_classes_] for value in values]
-    summed = _sum(graph, _input(graph, operator, single=True), [_nodes(tree) for tree in trees], values)
-    mean = graph.node("Div", [summed, graph.constant(np.array([float(len(trees))]))]) if len(trees) > 1 else summed
-    _answer(graph, operator, mean, _argmax(graph), getattr(model, "classes_", None))
-
-
-def _boosted(_theirs: Any, scope: Any, operator: Any, container: Any) -> None:
-    """Gradient boosting, and the kind that works on histograms."""
-    model, graph = operator.raw_operator, Graph(scope, container)
-    histogram = hasattr(model, "_predictors")
-    if histogram:
-        if getattr(model, "_preprocessor", None) is not None:
-            raise NotImplementedError("categorical features")
-        stages = [[tree.nodes for tree in stage] for stage in model._predictors]
-        start = np.asarray(model._baseline_prediction, np.float64).reshape(-1)
-    else:
-        stages = [[tree.tree_ for tree in stage] for stage in model.estimators_]
-        if model.init not in (None, "zero"):
-            raise NotImplementedError("a first estimate by an estimator")
-        start = np.asarray(
-            model._raw_predict_init(np.zeros((1, model.n_features_in_), np.float32)), np.float64
-        ).reshape(-1)
-    rows = _input(graph, operator, single=not histogram)
-    width = len(stages[0])
-    trees: list[dict[str, Array]] = []
-    values: list[Array] = []
-    for stage in stages:
-        for place, tree in enumerate(stage):
-            own = tree["value"] if histogram else model.learning_rate * tree.value[:, 0, 0]
-            spread = np.zeros((len(own), width))
-            spread[:, place] = own
-            trees.append(_nodes(tree))
-            values.append(spread)
-    raw = graph.node("Add", [_sum(graph, rows, trees, values), graph.constant(start.reshape(1, -1))])
-    _through_link(graph, operator, raw, width, strict=histogram)
-
-
-def _through_link(graph: Graph, operator: Any, raw: str, width: int, *, strict: bool) -> None:
-    """Sums of trees as what the model gives: through the inverse of its link."""
-    model = operator.raw_operator
-    classes = getattr(model, "classes_", None)
-    if classes is None:
-        link = type(model._loss.link).__name__ if hasattr(model, "_loss") else "IdentityLink"
-        if link not in ("IdentityLink", "LogLink"):
-            raise NotImplementedError(f"a regressor with {link}")
-        _answer(graph, operator, graph.node("Exp", [raw]) if link == "LogLink" else raw, None, None)
+    form = sklearn.read(model)
+    if form.known:
+        raise NotImplementedError("categorical features")
+    scoring, classes = form.scoring, getattr(model, "classes_", None)
+    raw = _sum(graph, _input(graph, operator, single=form.single), form)
+    if form.divisor != 1:
+        raw = graph.node("Div", [raw, graph.constant(np.array([form.divisor]))])
+    if hasattr(model, "learning_rate"):
+        raw = graph.node("Add", [raw, graph.constant(form.base.reshape(1, -1))])
+    if not scoring.binary:
+        kind = {"softmax": "Softmax", "exp": "Exp", "sigmoid": "Sigmoid"}.get(scoring.link)
+        _answer(graph, operator, graph.node(kind, [raw]) if kind else raw, lambda _: _argmax(graph)(raw), classes)
         return
-    if width > 1:
-        shares = graph.node("Softmax", [raw], axis=1)
-        _answer(graph, operator, shares, lambda _: _argmax(graph)(raw), classes)
-        return
-    twice = graph.constant(np.array([2.0 if getattr(model, "loss", "") == "exponential" else 1.0]))
-    second = graph.node("Sigmoid", [graph.node("Mul", [raw, twice])])
+    second = graph.node("Sigmoid", [graph.node("Mul", [raw, graph.constant(np.array([scoring.steep]))])])
     first = graph.node("Sub", [graph.constant(np.array([1.0])), second])
     shares = graph.node("Concat", [first, second], axis=1)
-    flat = graph.shaped(raw, [-1])
-    zero = graph.constant(np.array([0.0]))
-    positive = graph.node("Greater" if strict else "GreaterOrEqual", [flat, zero])
+    kind = "Greater" if scoring.second == ">" else "GreaterOrEqual"
+    positive = graph.node(kind, [graph.shaped(raw, [-1]), graph.constant(np.array([0.0]))])
     _answer(graph, operator, shares, lambda _: graph.cast(positive, "INT64"), classes)
 
 
-def _nodes(tree: Any) -> dict[str, Array]:
-    """A tree as arrays: feature, threshold, left, right (-1: a leaf), and whether a missing value goes left."""
-    if isinstance(tree, np.ndarray):
-        tree = cast("Array", tree)
-        if tree["is_categorical"].any():
-            raise NotImplementedError("categorical features")
-        leaf = tree["is_leaf"].astype(bool)
-        left, right = (np.where(leaf, -1, tree[side].astype(np.int64)) for side in ("left", "right"))
-        gaps = tree["missing_go_to_left"]
-        return _columns(tree["feature_idx"], tree["num_threshold"], left, right, gaps)
-    gaps = getattr(tree, "missing_go_to_left", np.zeros(tree.node_count))
-    return _columns(tree.feature, tree.threshold, tree.children_left, tree.children_right, gaps)
-
-
-def _columns(feature: Array, threshold: Array, left: Array, right: Array, gaps: Array) -> dict[str, Array]:
-    leaf = np.asarray(left) < 0
-    clean = {
-        "feature": np.where(leaf, 0, feature),
-        "threshold": np.where(leaf, 0.0, threshold),
-        "left": np.where(leaf, 0, left),
-        "right": np.where(leaf, 0, right),
-        "gaps": np.where(leaf, 0, gaps),
-    }
-    return {"leaf": leaf, **{name: np.asarray(values) for name, values in clean.items()}}
-
-
-def _sum(graph: Graph, rows: str, trees: Sequence[dict[str, Array]], values: Sequence[Array]) -> str:
-    """The values [leaves, k] that each row comes to, summed over the trees: [rows, k]."""
-    table = np.concatenate(values).astype(np.float64)
-    if len(table) >= MOST_LEAVES:
-        raise NotImplementedError(f"trees of {len(table)} nodes")
-    leaves = graph.node("TreeEnsembleRegressor", [rows], domain="ai.onnx.ml", **_attributes(trees))
-    found = graph.node("Gather", [graph.constant(table), graph.cast(leaves, "INT64")], axis=0)
-    return graph.node("ReduceSum", [found, graph.constant(np.array([1], np.int64))], keepdims=0)
-
-
-def _attributes(trees: Sequence[dict[str, Array]]) -> dict[str, Any]:
-    """An ensemble with one target for each tree: the number of the node at which a row ends, counted through all."""
+def _sum(graph: Graph, rows: str, form: Ensemble) -> str:
+    """The values of the leaves that each row comes to, summed over the trees: [rows, sums]. Each tree has a target of
+    its own, which gets the number of the node at which a row ends, counted through all."""
     from onnx import numpy_helper
 
-    sizes = [len(tree["leaf"]) for tree in trees]
-    starts = np.cumsum([0, *sizes[:-1]])
-    ids = np.repeat(np.arange(len(trees)), sizes)
-    own = np.concatenate([np.arange(size) for size in sizes])
-    all_ = {name: np.concatenate([tree[name] for tree in trees]) for name in trees[0]}
-    leaf = all_["leaf"]
-    numbers = (np.repeat(starts, sizes) + own)[leaf]
+    count = len(form.feature)
+    if count >= MOST_LEAVES:
+        raise NotImplementedError(f"trees of {count} nodes")
+    tree = np.searchsorted(form.roots, np.arange(count), side="right") - 1
+    own, leaf = np.arange(count) - form.roots[tree], form.feature < 0
+    table = np.zeros((count, form.sums))
+    if len(form.target):
+        table[leaf, form.target[tree[leaf]]] = form.values[form.leaf[leaf], 0]
+    else:
+        table[leaf] = form.values[form.leaf[leaf]]
+    children = {side: np.where(leaf, 0, getattr(form, side) - form.roots[tree]) for side in ("left", "right")}
 
     def doubles(name: str, array: Array) -> Any:
         return numpy_helper.from_array(array.astype(np.float64), name)
 
-    return {
-        "n_targets": len(trees),
-        "nodes_treeids": ids.tolist(),
-        "nodes_nodeids": own.tolist(),
-        "nodes_featureids": all_["feature"].tolist(),
-        "nodes_modes": ["LEAF" if one else "BRANCH_LEQ" for one in leaf.tolist()],
-        "nodes_values_as_tensor": doubles("thresholds", all_["threshold"]),
-        "nodes_truenodeids": all_["left"].tolist(),
-        "nodes_falsenodeids": all_["right"].tolist(),
-        "nodes_missing_value_tracks_true": all_["gaps"].astype(int).tolist(),
-        "target_treeids": ids[leaf].tolist(),
-        "target_nodeids": own[leaf].tolist(),
-        "target_ids": ids[leaf].tolist(),
-        "target_weights_as_tensor": doubles("leaves", numbers),
-    }
+    leaves = graph.node(
+        "TreeEnsembleRegressor",
+        [rows],
+        domain="ai.onnx.ml",
+        n_targets=len(form.roots),
+        nodes_treeids=tree.tolist(),
+        nodes_nodeids=own.tolist(),
+        nodes_featureids=np.where(leaf, 0, form.feature).tolist(),
+        nodes_modes=["LEAF" if one else "BRANCH_LEQ" for one in leaf.tolist()],
+        nodes_values_as_tensor=doubles("thresholds", form.threshold),
+        nodes_truenodeids=children["left"].tolist(),
+        nodes_falsenodeids=children["right"].tolist(),
+        nodes_missing_value_tracks_true=form.left_gaps.astype(int).tolist(),
+        target_treeids=tree[leaf].tolist(),
+        target_nodeids=own[leaf].tolist(),
+        target_ids=tree[leaf].tolist(),
+        target_weights_as_tensor=doubles("leaves", np.flatnonzero(leaf)),
+    )
+    found = graph.node("Gather", [graph.constant(table), graph.cast(leaves, "INT64")], axis=0)
+    return graph.node("ReduceSum", [found, graph.constant(np.array([1], np.int64))], keepdims=0)
 
 
 def _linear(theirs: Any, scope: Any, operator: Any, container: Any) -> None:

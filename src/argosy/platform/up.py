@@ -17,7 +17,6 @@ from argosy.platform.leftovers import ensure_gone
 from argosy.platform.lock import WAITS, Lock
 from argosy.platform.lock import holder as locked_by
 from argosy.platform.platform import Platform, TargetOf, local_target
-from argosy.platform.upgrade import move_states
 from argosy.process.limit import LogLimit
 from argosy.spec.errors import ArgosyError, Conflict
 from argosy.spec.settings import Home, Settings
@@ -82,7 +81,6 @@ async def up(
         try:
             lease = None if store.database.sqlite else Lease(store.database, holder(home))
             if lease is None or await win(lease, stopping, standby=standby, report=report):
-                await asyncio.to_thread(move_states, home, store.database)
                 term = lease.term if lease else await asyncio.to_thread(next_term, store.database, home)
                 platform = Platform(home, settings, store, stopping.set, target, pages, term)
                 await _lead(platform, lease, stopping, hurry, report, in_cluster)

@@ -9,7 +9,7 @@ import msgspec
 import sqlalchemy as sa
 
 from argosy.store.database import Database, metadata
-from argosy.store.table import add, put
+from argosy.store.table import put
 
 LOG = logging.getLogger(__name__)
 S = TypeVar("S", bound=msgspec.Struct)
@@ -50,13 +50,11 @@ class MonitorState(Generic[S]):
         with database.read() as connection:
             return set(connection.execute(sa.select(T.endpoint).where(T.monitor == self.monitor).distinct()).scalars())
 
-    def put(
-        self, connection: sa.Connection, endpoint: str, state: S, subject: str = "", *, replace: bool = True
-    ) -> None:
-        """Write a state. It replaces the one before; without `replace` that stays."""
+    def put(self, connection: sa.Connection, endpoint: str, state: S, subject: str = "") -> None:
+        """Write a state. It replaces the one before."""
         row: dict[str, Any] = {"monitor": self.monitor, "endpoint": endpoint, "subject": subject}
         row |= {"body": msgspec.msgpack.encode(state), "updated": time.time()}
-        (put if replace else add)(connection, monitor_state_table, [row])
+        put(connection, monitor_state_table, [row])
 
     def delete(self, connection: sa.Connection, endpoint: str, subject: str = "") -> None:
         """Delete a state; nothing happens where there is none."""

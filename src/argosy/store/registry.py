@@ -2,15 +2,13 @@
 
 import difflib
 from collections.abc import Collection, Iterable
-from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy import event
 
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import Conflict, InvalidArgument, NotFound
-from argosy.spec.package import Lineage, ModelManifest, Scan
+from argosy.spec.package import Lineage, ModelManifest
 from argosy.store import ledger
 from argosy.store.database import Database, metadata
 from argosy.store.ledger import Cause, Entry
@@ -284,22 +282,3 @@ def _number(entry: Entry) -> int | None:
 def _moved(version: Version, before: int | None, had: Collection[int]) -> Moved:
     back = version.number in had or version.number < (before or max(had, default=0))
     return Moved(**msgspec.structs.asdict(version), before=before, back=back)
-
-
-class _Pushed(msgspec.Struct, frozen=True):
-    scan: Scan
-
-
-@event.listens_for(trust_table, "after_create")
-def _take_over(_table: Any, connection: sa.Connection, **_: Any) -> None:
-    """Trust what was pushed with --trust, or as code, before there was this table: the registry's copy of the manifest
-    says so. This happens in the transaction that makes the table: once, and to no package that comes later."""
-    if not sa.inspect(connection).has_table("versions"):
-        return
-    query = sa.text("SELECT digest, manifest, lineage, created FROM versions ORDER BY created, name, number")
-    for row in connection.execute(query).all():
-        scan = msgspec.json.decode(row.manifest, type=_Pushed).scan
-        if scan.trusted or scan.verdict == "code":
-            by = str(msgspec.json.decode(row.lineage, type=dict[str, Any]).get("pushed_by", ""))
-            trust = Trust(by=by, at=row.created, objections=tuple(sorted(scan.objections)))
-            TRUSTS.add(connection, [trust], digest=row.digest)
