@@ -1,11 +1,13 @@
 """Fleets, devices, tokens, deployments and what came of them, as the database has them."""
 
-from collections.abc import Collection
+import threading
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import pytest
 
-from argosy.spec.errors import Conflict, NotFound, PermissionDenied, Unauthenticated
+from argosy.spec.errors import ArgosyError, Conflict, NotFound, PermissionDenied, Unauthenticated
 from argosy.store import ledger
 from argosy.store.database import Database
 from argosy.store.devices import EVENTS, Device, DeviceNote, Devices, hashed, tokens_table
@@ -129,6 +131,30 @@ def test_a_clone_that_comes_before_the_first_use_is_found_by_the_next_session(de
     devices.used("a", 1)  # of the first, which is over: nothing
     with pytest.raises(PermissionDenied, match="two devices"):
         devices.renew("a", "mine", "next", {}, NOW)
+
+
+def at_once(*calls: Callable[[], object]) -> list[object]:
+    """What calls that begin at one moment give, or raise."""
+    begin = threading.Barrier(len(calls))
+
+    def run(call: Callable[[], object]) -> object:
+        begin.wait()
+        try:
+            return call()
+        except ArgosyError as error:
+            return type(error)
+
+    with ThreadPoolExecutor(len(calls)) as threads:
+        return list(threads.map(run, calls))
+
+
+def test_what_comes_at_one_moment_is_taken_in_turn(devices: Devices) -> None:
+    enrolled(devices, "a")
+    sessions = at_once(*(lambda at=at: devices.renew("a", "", f"r{at}", {}, NOW).session for at in range(4)))
+    assert sorted(map(str, sessions)) == ["1", "2", "3", "4"], "no two have the same session"
+    text = token_of(devices)
+    found = at_once(*(lambda at=at: devices.enrol(device(f"b{at}"), token=text, now=NOW) for at in range(4)))
+    assert found.count(Unauthenticated) == 3
 
 
 def test_labels_are_merged_and_taken_away(devices: Devices) -> None:

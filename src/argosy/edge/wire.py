@@ -243,8 +243,9 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
 
 class AgentReport(msgspec.Struct, frozen=True, kw_only=True):
     """What a device has to say, in order: `number` grows by one, and is repeated until it was acknowledged. `profiles`
-    are of `argosy.profiles.profile`, as JSON; `payloads` Parquet-like rows, where they are declared; `sent`: bytes that
-    were fetched for the present update, `again` of them more than once."""
+    are of `argosy.profiles.profile`, as JSON; `payloads` Parquet-like rows, where they are declared; `index`: of the
+    update that is under way, else the highest that was committed; `sent`: bytes that were fetched for it, `again` of
+    them more than once."""
 
     number: int
     boot: int

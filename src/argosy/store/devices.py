@@ -172,11 +172,11 @@ class Devices:
         """A new device, by a `token`; empty where its certificate has been checked. One whose key is known in the fleet
         is that device again: it lost the answer. Raises Unauthenticated, PermissionDenied, Conflict."""
         with self.database.begin() as connection:
-            known = DEVICES.one(connection, D.fingerprint == device.fingerprint)
-            if known is not None:
-                if known.fleet != device.fleet:
+            there = DEVICES.one(connection, D.fingerprint == device.fingerprint)
+            if there is not None:
+                if there.fleet != device.fleet:
                     raise Conflict(f"the key of this device is that of one in another fleet than '{device.fleet}'")
-                return good(known)
+                return good(there)
             if token:
                 device = self._spend(connection, device, token, now)
             if not DEVICES.add(connection, [device]):
@@ -187,14 +187,14 @@ class Devices:
         return device
 
     def _spend(self, connection: sa.Connection, device: Device, text: str, now: float) -> Device:
-        mine = (K.hash == hashed(text), K.fleet == device.fleet)
-        token = TOKENS.one(connection, *mine)
-        if token is None or token.uses < 1 or token.expires <= now:
+        mine = (K.hash == hashed(text), K.fleet == device.fleet, K.uses > 0, K.expires > now)
+        spent = sa.update(tokens_table).where(*mine).values(uses=K.uses - 1).returning(K.labels)
+        labels = connection.execute(spent).scalar_one_or_none()
+        if labels is None:
             raise Unauthenticated(
                 f"the token is not one of fleet '{device.fleet}', was used, or is too old: argosy fleet token makes one"
             )
-        connection.execute(sa.update(tokens_table).where(*mine).values(uses=token.uses - 1))
-        return msgspec.structs.replace(device, labels={**device.labels, **token.labels})
+        return msgspec.structs.replace(device, labels={**device.labels, **labels})
 
     def renew(self, name: str, shown: str, ratchet: str, facts: Mapping[str, Any], now: float) -> Device:
         """A new session of a device, which has shown the ratchet of its last one and gets another. Of two devices with
@@ -202,7 +202,7 @@ class Devices:
 
         Raises PermissionDenied for a device that is no more, or that has just been suspended."""
         with self.database.begin() as connection:
-            device = good(DEVICES.one(connection, D.id == name))
+            device = good(self._held(connection, name))
             had = hashed(shown)
             if any(hmac.compare_digest(had, each) for each in (device.ratchet, device.previous)):
                 device = msgspec.structs.replace(
@@ -231,10 +231,7 @@ class Devices:
     def get(self, name: str) -> Device:
         """One device. Raises NotFound."""
         with self.database.read() as connection:
-            found = DEVICES.one(connection, D.id == name)
-        if found is None:
-            raise NotFound(f"there is no device '{name[:63]}': argosy fleet devices lists them")
-        return found
+            return known(DEVICES.one(connection, D.id == name), name)
 
     def of_fleet(self, fleet: str, *where: sa.ColumnElement[bool], most: int | None = None) -> list[Device]:
         """Devices of a fleet, by name."""
@@ -250,7 +247,7 @@ class Devices:
     def label(self, name: str, labels: Mapping[str, str | None], cause: Cause) -> Device:
         """Give a device labels, and take those away that are None. Raises NotFound."""
         with self.database.begin() as connection:
-            device = self._known(connection, name)
+            device = known(self._held(connection, name), name)
             merged = {key: value for key, value in {**device.labels, **labels}.items() if value is not None}
             connection.execute(sa.update(devices_table).where(D.id == name).values(labels=merged))
             body = {"device": name, "labels": merged}
@@ -261,25 +258,24 @@ class Devices:
     def revoke(self, name: str, now: float, cause: Cause) -> Device:
         """A device is none of the fleet any more, from this moment on. Raises NotFound."""
         with self.database.begin() as connection:
-            device = self._known(connection, name)
+            device = known(self._held(connection, name), name)
             gone = {"state": "revoked", "why": cause.reason or "it was revoked", "since": now, "previous": ""}
             connection.execute(sa.update(devices_table).where(D.id == name).values(gone))
             ledger.append(connection, f"fleet/{device.fleet}", "revoke", {"device": name}, cause)
         self.changed(device.fleet, (name,))
         return msgspec.structs.replace(device, **gone)
 
-    def _known(self, connection: sa.Connection, name: str) -> Device:
-        device = DEVICES.one(connection, D.id == name)
-        if device is None:
-            raise NotFound(f"there is no device '{name[:63]}': argosy fleet devices lists them")
-        return device
+    def _held(self, connection: sa.Connection, name: str) -> Device | None:
+        """A device that nobody else changes until the end of the transaction."""
+        row = connection.execute(DEVICES.query(D.id == name).with_for_update()).mappings().one_or_none()
+        return None if row is None else DEVICES.of(row)
 
     def note_seen(self, seen: Mapping[str, float]) -> None:
         """When devices were heard last: many at once, since each asks every minute."""
         if seen:
             update = sa.update(devices_table).where(D.id == sa.bindparam("device")).values(seen=sa.bindparam("heard"))
             with self.database.begin() as connection:
-                connection.execute(update, [{"device": name, "heard": at} for name, at in seen.items()])
+                connection.execute(update, [{"device": name, "heard": at} for name, at in sorted(seen.items())])
 
     def events(self, device: str, most: int = EVENTS) -> list[DeviceNote]:
         """The last events of a device, the newest first."""
@@ -289,6 +285,13 @@ class Devices:
         """Events of these kinds that came in since, the newest first."""
         where = (N.fleet == fleet, N.received >= since, N.kind.in_(kinds))
         return NOTES.read(self.database, *where, order=(N.received.desc(), N.device, N.number), most=most)
+
+
+def known(device: Device | None, name: str) -> Device:
+    """Raises NotFound for one that is not there."""
+    if device is None:
+        raise NotFound(f"there is no device '{name[:63]}': argosy fleet devices lists them")
+    return device
 
 
 def good(device: Device | None) -> Device:
@@ -305,6 +308,8 @@ def keep_notes(connection: sa.Connection, notes: Iterable[DeviceNote]) -> None:
     """Write events, and forget the oldest of each device."""
     last: dict[str, int] = {}
     rows = [NOTES.values(each) for each in notes]
+    if not rows:
+        return
     put(connection, notes_table, rows)
     for row in rows:
         last[row["device"]] = max(last.get(row["device"], 0), row["number"])

@@ -4,7 +4,7 @@ A device runs the deployment that its row names (`Device.assigned`): what it has
 many devices there are. What changes for devices is announced after the commit (`Devices.listen`).
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -109,6 +109,12 @@ class Reported(msgspec.Struct, frozen=True, kw_only=True):
     again: int = 0
     outcomes: tuple[tuple[int, AssignmentState, str], ...] = ()
     notes: tuple[DeviceNote, ...] = ()
+
+    @property
+    def about(self) -> set[int]:
+        """The deployments of which it tells something."""
+        counted = any(self.counts.values()) or self.sent or self.again
+        return {number for number, _, _ in self.outcomes} | ({self.index} if self.index and counted else set())
 
 
 class WaveCount(NamedTuple):
@@ -250,13 +256,16 @@ class Fleets:
         """Assign devices to deployments, in one transaction with the `policy` that decided so: their rows name the
         deployment from now on, unless it is left out. Assignments that are there stay as they are."""
         moved: dict[str, list[str]] = {}
+        for each in assignments:
+            if each.state != "left_out":
+                moved.setdefault(each.fleet, []).append(each.device)
+        rows = [{"to": each.deployment, "of": each.device} for each in assignments if each.state != "left_out"]
+        rows.sort(key=lambda row: row["of"])  # who changes several devices begins with the first
         with self.database.begin() as connection:
             ASSIGNMENTS.add(connection, assignments)
-            for each in assignments:
-                if each.state != "left_out":
-                    moved.setdefault(each.fleet, []).append(each.device)
-                    mine = sa.update(devices_table).where(D.id == each.device, D.assigned != each.deployment)
-                    connection.execute(mine.values(assigned=each.deployment))
+            if rows:
+                mine = sa.update(devices_table).where(D.id == sa.bindparam("of"))
+                connection.execute(mine.values(assigned=sa.bindparam("to")), rows)
             if policy is not None and assignments:
                 of = assignments[0]
                 mine = sa.update(deployments_table).where(P.fleet == of.fleet, P.number == of.deployment)
@@ -318,54 +327,65 @@ class Fleets:
             device=DEVICES.of(row), number=row["_number"], state=row["_state"], envelope=bytes(row["_envelope"])
         )
 
-    def report(self, reports: Iterable[Reported], now: float) -> list[bool]:
+    def report(self, reports: Sequence[Reported], now: float) -> list[bool]:
         """Take reports in, in one transaction: each once, in its session, and in order. Whether each is known now; it
         is not where the device may not report."""
         found: list[bool] = []
-        devices: dict[str, Device] = {}
+        names, told = {each.device for each in reports}, {number for each in reports for number in each.about}
         with self.database.begin() as connection:
+            devices = {
+                each.id: each for each in DEVICES.all(connection, DEVICES.query(D.id.in_(names)).with_for_update())
+            }
+            query = ASSIGNMENTS.query(A.device.in_(names), A.deployment.in_(told))
+            there = ASSIGNMENTS.all(connection, query) if told else []
+            assigned = {(each.device, each.deployment): each for each in there}
+            taken: dict[str, Device] = {}
             for each in reports:
-                device = devices.get(each.device) or DEVICES.one(connection, D.id == each.device)
+                device = devices.get(each.device)
                 known = device is not None and device.state == "active" and device.session == each.session
                 if device is not None and known and each.number > device.report:
-                    devices[each.device] = self._take(connection, device, each, now)
+                    taken[device.id] = devices[device.id] = _reported(device, each, now)
+                    for number in each.about:
+                        if (old := assigned.get((device.id, number))) is not None:
+                            assigned[device.id, number] = _counted(old, each, now)
                 found.append(known)
+            put(connection, devices_table, [DEVICES.values(each) for each in taken.values()])
+            changed = [each for each in there if assigned[each.device, each.deployment] is not each]
+            rows = [ASSIGNMENTS.values(assigned[each.device, each.deployment]) for each in changed]
+            put(connection, assignments_table, rows)
+            keep_notes(connection, [note for each in reports if each.device in taken for note in each.notes])
         return found
 
-    def _take(self, connection: sa.Connection, device: Device, said: Reported, now: float) -> Device:
-        news: dict[str, Any] = {
-            "report": said.number,
-            "phase": said.phase,
-            "candidate": said.candidate,
-            "committed": said.committed,
-            "seen": now,
-            "previous": "",
-            "lost": device.lost + said.lost,
-        }
-        if said.committed_index is not None:
-            news["index"] = max(device.index, said.committed_index)
-        connection.execute(sa.update(devices_table).where(D.id == device.id).values(news))
-        if said.index:
-            self._count(connection, said, now)
-        for number, state, reason in said.outcomes:
-            mine = sa.update(assignments_table).where(A.device == device.id, A.deployment == number)
-            mine = mine.where(A.state.not_in(OVER), A.state != state)
-            connection.execute(mine.values(state=state, reason=reason, changed=now))
-        keep_notes(connection, said.notes)
-        return msgspec.structs.replace(device, **news)
 
-    def _count(self, connection: sa.Connection, said: Reported, now: float) -> None:
-        there = ASSIGNMENTS.one(connection, A.device == said.device, A.deployment == said.index)
-        if there is None:
-            return
-        row = {name: getattr(there, name) + count for name, count in said.counts.items()}
-        row |= {
-            "stable_latency": _sum(there.stable_latency, said.stable_latency),
-            "candidate_latency": _sum(there.candidate_latency, said.candidate_latency),
-            "sent": max(there.sent, said.sent),
-            "again": max(there.again, said.again),
-        }
-        put(connection, assignments_table, [ASSIGNMENTS.values(msgspec.structs.replace(there, **row, changed=now))])
+def _reported(device: Device, said: Reported, now: float) -> Device:
+    return msgspec.structs.replace(
+        device,
+        report=said.number,
+        phase=said.phase,
+        candidate=said.candidate,
+        committed=said.committed,
+        seen=now,
+        previous="",
+        lost=device.lost + said.lost,
+        index=max(device.index, said.committed_index or 0),
+    )
+
+
+def _counted(there: Assignment, said: Reported, now: float) -> Assignment:
+    """An assignment after a report: what is over stays as it ended."""
+    news: dict[str, Any] = {}
+    if said.index == there.deployment:
+        news = {name: getattr(there, name) + count for name, count in said.counts.items() if count}
+        for name, cells in (("stable_latency", said.stable_latency), ("candidate_latency", said.candidate_latency)):
+            news |= {name: _sum(getattr(there, name), cells)} if any(cells) else {}
+        for name, count in (("sent", said.sent), ("again", said.again)):
+            news |= {name: count} if count > getattr(there, name) else {}
+    state, reason = there.state, there.reason
+    for number, next_state, why in said.outcomes:
+        if number == there.deployment and state not in OVER and next_state != state:
+            state, reason = next_state, why
+            news |= {"state": state, "reason": reason}
+    return msgspec.structs.replace(there, **news, changed=now) if news else there
 
 
 def _sum(one: Sequence[int], two: Sequence[int]) -> tuple[int, ...]:

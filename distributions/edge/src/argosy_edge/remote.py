@@ -173,7 +173,7 @@ class Remote:
             number=0,
             boot=self.clock.boot,
             phase="stopped" if self._ended.is_set() else state.phase,
-            index=state.floor,
+            index=state.target.index if state.target else state.floor,
             committed=state.content.package if state.content else "",
             candidate=state.target.package if state.target else "",
             quality=self._counted,
