@@ -96,7 +96,7 @@ class _Work:
 
 
 class Agent:
-    """One device. `notice` is told each event, `looked` each look at a trial."""
+    """One device. `notice` is told each event, `changed` each state, `looked` each look at a trial."""
 
     def __init__(
         self,
@@ -106,12 +106,13 @@ class Agent:
         *,
         facts: Facts,
         notice: Callable[[State, Event], None] = lambda state, event: None,
+        changed: Callable[[State], None] = lambda state: None,
         looked: Callable[[Quality], None] = lambda quality: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.slots, self.models, self.source, self.facts = slots, models, source, facts
         self.state, trouble = slots.read()
-        self._notice, self._looked, self._monotonic = notice, looked, monotonic
+        self._notice, self._changed, self._looked, self._monotonic = notice, changed, looked, monotonic
         self._trouble = trouble
         self._queue: queue.SimpleQueue[Desired | tuple[int, Observation] | None] = queue.SimpleQueue()
         self._desired: Desired | None = None
@@ -223,6 +224,7 @@ class Agent:
                     self._wake, self._again = self._monotonic() + RETRY, seen
                 return
         self.state = state
+        self._changed(state)
         for event in decision.events:
             self._notice(state, event)
         self._do(decision)

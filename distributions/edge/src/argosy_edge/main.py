@@ -133,7 +133,9 @@ def _run(given: Any) -> None:
         log.info("%s", _line(event))
         remote.notice(state, event)
 
-    agent = Agent(slots, models, remote, facts=facts(given.home), notice=notice, looked=remote.looked)
+    agent = Agent(
+        slots, models, remote, facts=facts(given.home), notice=notice, changed=remote.changed, looked=remote.looked
+    )
 
     def ending(number: int, frame: object) -> None:
         agent.stop()
@@ -155,7 +157,7 @@ def _run(given: Any) -> None:
 
 def _line(event: Event) -> str:
     content = event.content
-    about = f"update {content.index} ({content.ref}): " if content else ""
+    about = f"update {content.index} ({content.ref}): " if content and not event.detail.startswith("update ") else ""
     return f"{event.kind.replace('_', ' ')}: {about}{event.detail}".rstrip(": ")
 
 

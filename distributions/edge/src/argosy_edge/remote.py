@@ -4,6 +4,7 @@ Two threads wait for a network: one for what the platform wants, one to report. 
 doubles, and is spread so that a fleet does not come back all at once.
 """
 
+import logging
 import random
 import threading
 import time
@@ -32,6 +33,8 @@ from argosy_edge.wire import (
     Update,
     WireError,
 )
+
+log = logging.getLogger("argosy.edge")
 
 WAIT = 50.0
 """Seconds that a request for news waits."""
@@ -107,9 +110,14 @@ class Remote:
             package=package,
             detail=event.detail[:2000],
         )
-        self._state = state
         self.spool.put("events", [device])
         self._due.set()
+
+    def changed(self, state: State) -> None:
+        """The state is another one; a phase that ends is told of soon."""
+        before, self._state = self._state, state
+        if before.phase != state.phase:
+            self._due.set()
 
     def looked(self, quality: Quality) -> None:
         """A look at a trial: what is told of both slots then, so that like is held against like."""
@@ -137,9 +145,13 @@ class Remote:
                 desired = self.link.desired(revision, WAIT)
             except NETWORK as error:
                 failed += 1
+                if str(error) != self.trouble:
+                    log.warning("%s; what serves goes on, and it is tried again", error)
                 self.trouble = str(error)
                 self._pause(failed)
                 continue
+            if self.trouble:
+                log.info("the platform is reached again")
             self.trouble, failed = "", 0
             revision = desired.revision
             want(desired)
@@ -188,6 +200,5 @@ class Remote:
                 self.spool.acknowledged(self.link.report(report).number)
                 if not self.spool.waiting:
                     return True
-        except NETWORK as error:
-            self.trouble = str(error)
+        except NETWORK:
             return False

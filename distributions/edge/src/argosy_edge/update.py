@@ -139,8 +139,10 @@ def _new(asked: Asked, update: Update, state: State) -> Next:
     have = state.content
     if have is not None and have.index == wanted.index and have.package == wanted.package:
         return _wait(change(state, refused=""))
+    if any(each.index == wanted.index and each.package == wanted.package for each in state.denied):
+        return _wait(state)
     if why := misfit(asked, update, state):
-        said = f"update {update.index} of {update.ref}: {why}"
+        said = f"update {update.index} ({update.ref}): {why}"
         events = () if said == state.refused else (Event(kind="refused", detail=said, content=wanted),)
         return _wait(change(state, refused=said), *events)
     state = change(state, refused="", attempts=0)
