@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import numpy as np
@@ -40,6 +40,9 @@ LARGE = 64 * 1024 * 1024
 WORTH = 64 * 1024
 """Bytes of a file below which a list of chunks is not worth it."""
 PLANS = 256
+"""Plans and packages that are remembered."""
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Making(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -153,6 +156,7 @@ class Ways:
         self._pending: dict[Making, Future[None]] = {}
         self._failed: dict[Making, str] = {}
         self._plans: dict[tuple[str, tuple[str, ...]], TransferPlan] = {}
+        self._known: dict[str, dict[str, Descriptor]] = {}
         self._maker = ThreadPoolExecutor(1, "ways")
         self._child: Child | None = None
 
@@ -163,16 +167,13 @@ class Ways:
         plan = self._plans.get(key)
         if plan is None or not all(self._there(name, way) for name, ways in plan.files.items() for way in ways):
             plan = self._planned(package, key[1], seconds)
-            with self._lock:
-                while len(self._plans) >= PLANS:
-                    del self._plans[next(iter(self._plans))]
-                self._plans[key] = plan
+            self._remember(self._plans, key, plan)
         return plan
 
     def blob(self, packages: Collection[str], sha256: str) -> Path:
         """Where a blob lies: a file of one of these packages, or of a way to one. Raises NotFound."""
         for package in packages:
-            for file in self.layout.files(package).values():
+            for file in self._files(package).values():
                 name = hexed(file)
                 path = self.layout.blobs.path(file.digest) if name == sha256 else self.folder / name / sha256
                 if path.is_file():
@@ -190,9 +191,9 @@ class Ways:
         known: list[dict[str, Descriptor]] = []
         for each in have:
             with suppress(NotFound, BadPackage):
-                known.append(self.layout.files(each))
+                known.append(self._files(each))
         there = {hexed(file) for held in known for file in held.values()}
-        lacking = {path: file for path, file in self.layout.files(package).items() if hexed(file) not in there}
+        lacking = {path: file for path, file in self._files(package).items() if hexed(file) not in there}
         bases = {path: {hexed(held[path]): held[path] for held in known if path in held} for path in lacking}
         jobs = [job for path, file in lacking.items() for job in self._jobs(file, [*bases[path].values()])]
         made = self._made(dict.fromkeys(jobs), seconds)
@@ -200,6 +201,18 @@ class Ways:
         return TransferPlan(
             files={hexed(file): self._ordered(file, bases[path], made, unknown) for path, file in lacking.items()}
         )
+
+    def _files(self, package: str) -> dict[str, Descriptor]:
+        """See `Layout.files`: many devices ask for one package, which never changes."""
+        if (found := self._known.get(package)) is None:
+            self._remember(self._known, package, found := self.layout.files(package))
+        return found
+
+    def _remember(self, known: dict[K, V], key: K, value: V) -> None:
+        with self._lock:
+            while len(known) >= PLANS:
+                del known[next(iter(known))]
+            known[key] = value
 
     def _jobs(self, file: Descriptor, bases: Sequence[Descriptor]) -> list[Making]:
         def job(kind: Literal["full", "patch", "chunks"], of: Descriptor, base: Descriptor | None = None) -> Making:
