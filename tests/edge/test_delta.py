@@ -11,7 +11,7 @@ import pytest
 from argosy.edge import delta
 from argosy.edge.delta import Making, Ways
 from argosy.edge.wire import Transfer, TransferPlan
-from argosy.spec.errors import ArgosyError, BadPackage, NotFound, Unavailable
+from argosy.spec.errors import ArgosyError, BadPackage, NotFound, StorageFull, Unavailable
 from argosy.store.layout import Layout
 from tests.store.samples import FILES, model_manifest, write_folder
 
@@ -153,6 +153,20 @@ def test_an_altered_base_costs_a_patch_alone(ways: Ways, old: str, new: str) -> 
     path.chmod(0o644)
     path.write_bytes(b"x" * path.stat().st_size)
     assert kinds(ways.plan(new, [old])) == [["full"]]
+
+
+def test_what_could_not_be_made_is_tried_again_later(ways: Ways, new: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: Making) -> Transfer:
+        raise StorageFull("no space left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(delta, "make", full)
+        with pytest.raises(Unavailable, match="no space left"):
+            ways.plan(new)
+    with pytest.raises(Unavailable, match="no space left"):
+        ways.plan(new)
+    monkeypatch.setattr(delta, "AGAIN", 0.0)
+    assert ways.plan(new).files
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import threading
+import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -34,13 +35,15 @@ PENDING = 256
 WAIT = 10.0
 """Seconds that a device waits for ways that are being made, before it is told to come again."""
 TIMEOUT = 3600.0
+AGAIN = 60.0
+"""Seconds until a way that could not be made is tried again."""
 LEVEL, FAST = 19, 9
 LARGE = 64 * 1024 * 1024
 """Bytes from which a file is compressed faster and less: of weights little is won."""
 WORTH = 64 * 1024
 """Bytes of a file below which a list of chunks is not worth it."""
 PLANS = 256
-"""Plans and packages that are remembered."""
+"""Plans, packages and failures that are remembered."""
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -154,7 +157,7 @@ class Ways:
         self.layout, self.folder, self.kept = layout, folder, kept
         self._lock = threading.Lock()
         self._pending: dict[Making, Future[None]] = {}
-        self._failed: dict[Making, str] = {}
+        self._failed: dict[Making, tuple[float, str]] = {}
         self._plans: dict[tuple[str, tuple[str, ...]], TransferPlan] = {}
         self._known: dict[str, dict[str, Descriptor]] = {}
         self._maker = ThreadPoolExecutor(1, "ways")
@@ -251,12 +254,12 @@ class Ways:
     def _made(self, jobs: Collection[Making], seconds: float) -> dict[Making, Transfer]:
         """What the jobs make. Raises what a file's full way raises, Unavailable while they are not done."""
         made = {job: way for job in jobs if (way := self._recorded(job))}
-        waiting = [self._begin(job) for job in jobs if job not in made and job not in self._failed]
+        waiting = [self._begin(job) for job in jobs if job not in made and not self._why(job)]
         if wait(waiting, seconds).not_done:
             raise Unavailable("the ways to this package are being made: come again", retry_after=2)
         made |= {job: way for job in jobs if job not in made and (way := self._recorded(job))}
         if lost := [job for job in jobs if job.kind == "full" and job not in made]:
-            raise Unavailable(f"there is no way to a file of this package: {self._failed.get(lost[0], 'come again')}")
+            raise Unavailable(f"there is no way to a file of this package: {self._why(lost[0])}", retry_after=AGAIN)
         return made
 
     def _recorded(self, job: Making) -> Transfer | None:
@@ -271,6 +274,11 @@ class Ways:
             os.utime(self.folder / name / way.blob)
             return True
         return False
+
+    def _why(self, job: Making) -> str:
+        """Why a way could not be made a moment ago; empty where it may be tried."""
+        at, why = self._failed.get(job, (0.0, ""))
+        return why if time.monotonic() - at < AGAIN else ""
 
     def _begin(self, job: Making) -> Future[None]:
         with self._lock:
@@ -288,7 +296,7 @@ class Ways:
                 self._tidy(Path(job.into))
         except ArgosyError as error:
             LOG.warning("no way '%s' to the file %s: %s", job.kind, job.sha256, error.message)
-            self._failed[job] = error.message
+            self._remember(self._failed, job, (time.monotonic(), error.message))
         finally:
             with self._lock:
                 del self._pending[job]

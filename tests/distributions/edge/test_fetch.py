@@ -333,7 +333,7 @@ def test_paths_that_lead_out(tmp_path: Path, path: str) -> None:
         device.fetch()
 
 
-@pytest.mark.parametrize("change", [{"size": 5}, {"size": -1}, {"pieces": ()}, {"size": 1 << 60}])
+@pytest.mark.parametrize("change", [{"size": 5}, {"size": -1}, {"pieces": ()}, {"size": 1 << 60}, {"size": 1 << 21}])
 def test_plans_that_contradict_themselves(tmp_path: Path, change: dict[str, object]) -> None:
     device = Device(tmp_path, "full")
     (way,) = device.plan.files[device.name]

@@ -16,12 +16,15 @@ from argosy.store import open_store
 from argosy.store.fleets import Assignment, Deployment, Fleet
 from argosy.store.ledger import Cause
 from argosy.store.store import Store
+from argosy_edge import remote
+from argosy_edge.clock import Clock
 from argosy_edge.errors import NotFound, Unavailable
 from argosy_edge.fetch import Fetcher, Interrupted, Stale
 from argosy_edge.identity import Identity
 from argosy_edge.link import Link
+from argosy_edge.spool import Spool
 from argosy_edge.transfer import hashed
-from argosy_edge.wire import TransferPlan, UpdateFile
+from argosy_edge.wire import TransferPlan, Update, UpdateFile
 from tests.distributions.edge.test_fetch import NEW, OLD, PATH
 from tests.distributions.edge.test_link import enrolled
 from tests.edge.platforms import platform
@@ -88,6 +91,27 @@ def test_a_package_then_what_changed_of_it(store: Store, link: Link, tmp_path: P
     assert (tmp_path / "b" / PATH).read_bytes() == NEW
     assert fetcher.counts.again == 0
     assert fetcher.counts.sent < whole
+
+
+def test_the_agent_waits_for_ways_that_are_being_made(
+    store: Store, link: Link, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "EACH", 0.05)
+    package = put(store.layout, tmp_path / "1", OLD)
+    files = tuple(deployed(store, package))
+    update = Update(fleet="cars", index=1, ref="m:1", package=package, files=files, manifest={})
+    enrolled = Identity(tmp_path / "identity").enrolled
+    assert enrolled is not None
+    clock = Clock(tmp_path / "clock", 1)
+    agent = remote.Remote(link, enrolled, clock, Spool(tmp_path / "spool", clock))
+    (parts := tmp_path / "parts").mkdir()
+    agent.fetch(update, parts, {}, threading.Event())
+    agent.assemble(update, parts, tmp_path / "a", {})
+    assert (tmp_path / "a" / PATH).read_bytes() == OLD
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(NotFound):
+        agent.fetch(msgspec.structs.replace(update, package="sha256:" + "0" * 64), parts, {}, stop)
 
 
 def test_a_platform_that_is_full_or_has_forgotten(

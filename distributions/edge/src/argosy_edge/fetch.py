@@ -33,6 +33,8 @@ FLOOR, WINDOW = 50, 60.0
 TRIES = 5
 """Attempts in a row that bring less than `FRUIT` bytes, before somebody else decides when to go on."""
 FRUIT = 4096
+MORE = 4096
+"""Bytes by which a blob may be larger than its file, and 2 % of that: of what a wrong plan may cost."""
 WRONG = 3
 """Times that a piece may be other than it has to be, before its way is given up."""
 
@@ -161,6 +163,8 @@ class Fetcher:
             way = left.pop(0)
             blob = self.folder / way.blob
             try:
+                if way.size > file.size + file.size // 50 + MORE:
+                    raise WireError(f"the plan has a blob of {way.size} bytes for a file of {file.size}")
                 self._grow(blob, way.blob, pieces_of(way))
                 if self._applied(way, blob, file, fresh, have, left):
                     return

@@ -4,6 +4,7 @@ Two threads wait for a network: one for what the platform wants, one to report. 
 doubles, and is spread so that a fleet does not come back all at once.
 """
 
+import contextlib
 import logging
 import random
 import threading
@@ -16,7 +17,7 @@ import msgspec
 
 from argosy_edge import statement
 from argosy_edge.clock import Clock
-from argosy_edge.errors import AgentError, BadSignature
+from argosy_edge.errors import AgentError, BadSignature, Unavailable
 from argosy_edge.fetch import Answer, Fetcher
 from argosy_edge.spool import Spool
 from argosy_edge.state import Event, State
@@ -42,6 +43,8 @@ REPORT = 60.0
 """Seconds between two reports; what happens to an update is reported at once."""
 LONGEST = 600.0
 """Seconds between two attempts to reach the platform."""
+PLANNING, EACH = 30, 2.0
+"""Times that a plan is asked for while the platform makes it, and seconds between two."""
 NETWORK = (AgentError, OSError, WireError)
 
 
@@ -91,7 +94,16 @@ class Remote:
         """Get the files of a package into a folder, synced. Raises Unavailable where the network breaks for long."""
         packages = [content.package for content in self._state.slots.values()]
         self._fetcher = fetcher = Fetcher(self.link, folder, stop=stop.is_set)
-        fetcher.fetch(update.files, self.link.plan(update.package, packages), have)
+        fetcher.fetch(update.files, self._planned(update, packages, stop), have)
+
+    def _planned(self, update: Update, packages: list[str], stop: threading.Event) -> TransferPlan:
+        """The plan, for which a platform takes a while if this is the first device that asks for it."""
+        for _ in range(PLANNING):
+            with contextlib.suppress(Unavailable):
+                return self.link.plan(update.package, packages)
+            if stop.wait(EACH):
+                break
+        return self.link.plan(update.package, packages)
 
     def assemble(self, update: Update, folder: Path, into: Path, have: Mapping[str, Path]) -> None:
         """Write the files of a package into a folder."""
