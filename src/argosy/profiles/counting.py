@@ -4,7 +4,7 @@ beside it in the folder."""
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,6 +15,12 @@ from .values import ValueCounts
 Array = np.ndarray[Any, np.dtype[Any]]
 MAX_TEXT = 100
 """Characters of a category, as reference profiles have them."""
+
+
+class Places(Protocol):
+    """Random places. A `numpy.random.Generator` is one, which devices do without: it takes 3 MB of memory."""
+
+    def integers(self, low: int, *, size: int) -> Any: ...
 
 
 class CellsError(ValueError):
@@ -38,7 +44,7 @@ class Batch:
         )
 
 
-def prepare(where: Cells, inputs: Mapping[str, Array], outputs: Mapping[str, Array], rng: np.random.Generator) -> Batch:
+def prepare(where: Cells, inputs: Mapping[str, Array], outputs: Mapping[str, Array], rng: Places) -> Batch:
     """Rows along axis 0 of every array. A tensor that is absent is missing in every row; of a tensor that is no table
     one value per row is taken, at a random place, so that values stay independent of one another.
 
@@ -60,7 +66,7 @@ def prepare(where: Cells, inputs: Mapping[str, Array], outputs: Mapping[str, Arr
     return Batch(rows, values, _cells(where, values), texts)
 
 
-def _numbers(array: Array, columns: Sequence[Column], rng: np.random.Generator) -> Array:
+def _numbers(array: Array, columns: Sequence[Column], rng: Places) -> Array:
     first = columns[0]
     if first.place is None:
         picked = _one_per_row(array, rng)[None, :]
@@ -75,7 +81,7 @@ def _check_width(array: Array, column: Column) -> None:
         raise CellsError(f"'{column.tensor}' has shape {list(array.shape)}, but the profile has '{column.name}'")
 
 
-def _one_per_row(array: Array, rng: np.random.Generator) -> Array:
+def _one_per_row(array: Array, rng: Places) -> Array:
     if array.ndim == 1:
         return array
     flat = array.reshape(len(array), -1)
@@ -86,7 +92,7 @@ def _one_per_row(array: Array, rng: np.random.Generator) -> Array:
     return flat[np.arange(len(flat)), rng.integers(flat.shape[1], size=len(flat))]
 
 
-def _texts(array: Array | None, column: Column, rows: int, rng: np.random.Generator) -> list[Any]:
+def _texts(array: Array | None, column: Column, rows: int, rng: Places) -> list[Any]:
     if array is None:
         return [b""] * rows
     if column.place is None:

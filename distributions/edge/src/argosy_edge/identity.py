@@ -10,7 +10,6 @@ The token by which it enrolled is nowhere: it is not needed again.
 import os
 import platform
 import shutil
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import msgspec
@@ -18,7 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
-from argosy_edge import durable, statement
+from argosy_edge import __version__, durable, statement
 from argosy_edge.errors import BadPackage, InvalidArgument, NotFound, PermissionDenied
 from argosy_edge.wire import Enrolled, Facts
 
@@ -137,6 +136,8 @@ class Identity:
 
 def facts(folder: Path) -> Facts:
     """What this machine is; `folder` is on the disk that counts."""
+    import onnxruntime  # takes a while, and most commands do without
+
     pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     try:
         free = shutil.disk_usage(folder).free
@@ -144,16 +145,9 @@ def facts(folder: Path) -> Facts:
         free = 0
     return Facts(
         machine=platform.machine()[:32],
-        agent=_version("argosy-edge"),
+        agent=__version__,
         python=platform.python_version()[:32],
-        onnxruntime=_version("onnxruntime"),
+        onnxruntime=str(getattr(onnxruntime, "__version__", ""))[:32],
         memory=pages * size,
         disk=free,
     )
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)[:32]
-    except PackageNotFoundError:
-        return ""

@@ -3,6 +3,7 @@
 The counting is the platform's own (`counting.py`), so that what devices count merges with what replicas count.
 """
 
+import random
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -32,6 +33,16 @@ class Placed(msgspec.Struct, frozen=True, kw_only=True):
         return {**self.profile, "start": minute, "end": minute + 1}
 
 
+class _Places:
+    """Random places without `numpy.random`."""
+
+    def __init__(self) -> None:
+        self._random = random.Random(0)
+
+    def integers(self, low: int, *, size: int) -> Any:
+        return (np.frombuffer(self._random.randbytes(8 * size), "u8") % low).astype("i8")
+
+
 class _Counted:
     """One version."""
 
@@ -39,7 +50,7 @@ class _Counted:
         self.version, self.texts = version, texts
         self.where = Cells(msgspec.convert(reference, tuple[Column, ...]))
         self._dictionaries = [Dictionary(column) for column in self.where.columns[self.where.numbers :]]
-        self._rng = np.random.default_rng(0)
+        self._rng = _Places()
         self._shape: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         self._waiting: list[tuple[Tensors, Tensors]] = []
         self._rows = self._size = self.misfits = 0

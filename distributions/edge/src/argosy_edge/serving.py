@@ -97,7 +97,7 @@ def opened(folder: Path, manifest: Mapping[str, Any] | None, threads: int) -> Ed
     version = ""
     if manifest is None:
         slots = Slots(folder)
-        state, trouble = slots.read()
+        state, trouble = slots.read(put_aside=False)
         update = slots.update(state.content) if state.content else slots.factory_update()
         if update is None:
             raise NotFound(
