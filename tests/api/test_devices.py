@@ -251,6 +251,18 @@ def test_news_are_told_to_those_who_wait_for_them(world: World) -> None:
     assert not world.api.waiting
 
 
+def test_a_platform_that_ends_lets_nobody_wait(world: World) -> None:
+    one, found = world.device(), list[wire.Desired]()
+    waiting = threading.Thread(target=lambda: found.append(one.desired("?after=0&wait=50")))
+    waiting.start()
+    while not world.api.waiting:
+        pass
+    assert world.api._loop is not None
+    world.api._loop.call_soon_threadsafe(world.api.end)
+    waiting.join()
+    assert found == [one.desired("?after=0&wait=50")]
+
+
 def test_what_is_paused_or_aborted_is_said(world: World) -> None:
     one = world.device()
     number = world.deploy("a")

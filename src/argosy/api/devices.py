@@ -77,7 +77,7 @@ class DeviceApi:
         self._tokens: Tokens | None = None
         self.waiting: dict[str, tuple[str, asyncio.Event]] = {}
         self._heard: dict[str, float] = {}
-        self._flushed, self._changes = 0.0, 0
+        self._flushed, self._changes, self._ending = 0.0, 0, False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._devices.listen(self._changed)
@@ -210,7 +210,7 @@ class DeviceApi:
             self._loop, seen = loop, self._changes
             asked = await self._asked(bearer)
             found, left = wanted(asked), ends - loop.time()
-            if found.revision != after or left <= 0 or len(self.waiting) >= most:
+            if found.revision != after or left <= 0 or len(self.waiting) >= most or self._ending:
                 return as_json(found)
             changed = asyncio.Event()
             self.waiting[bearer.device] = asked.device.fleet, changed
@@ -223,6 +223,12 @@ class DeviceApi:
             finally:
                 if self.waiting.get(bearer.device, ("", None))[1] is changed:
                     del self.waiting[bearer.device]
+
+    def end(self) -> None:
+        """Nobody waits any more: the platform ends."""
+        self._ending = True
+        for _, event in self.waiting.values():
+            event.set()
 
     def _changed(self, fleet: str, devices: Collection[str]) -> None:
         """From any thread: something is new for devices."""

@@ -351,6 +351,7 @@ class Platform:
         self.devices.transfers.close()
 
     async def _end_tasks(self) -> None:
+        self.devices.end()
         for task in self._tasks:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -80,10 +80,10 @@ class Connection:
     """One connection to a platform, made when it is needed. Not for several threads."""
 
     def __init__(self, platform: Platform, times: Times) -> None:
-        self._platform, self._times = platform, times
-        self._scheme, self._host, self._port, self._path = address(platform)
         self._open: http.client.HTTPConnection | None = None
         self._last: http.client.HTTPResponse | None = None
+        self._platform, self._times = platform, times
+        self._scheme, self._host, self._port, self._path = address(platform)
 
     def send(
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] = {}, seconds: float = SECONDS
