@@ -10,42 +10,20 @@ from typing import NamedTuple, cast
 
 import msgspec
 
-from argosy.embedded.code import (
-    Kind,
-    Port,
-    as_identifier,
-    filled,
-    number,
-    pkg_config,
-    plain,
-    prototype,
-    quoted,
-    resource,
-    rows,
-)
+from argosy.embedded import code
+from argosy.embedded.code import Kind, Port, filled, number, prototype, quoted, resource, rows
 from argosy.embedded.formats import onnx
 from argosy.embedded.report import require, run
 from argosy.packaging.package import Package
 from argosy.spec.errors import InvalidArgument, MissingExtra, NotFound
-from argosy.spec.signature import Domain, TensorSpec
+from argosy.spec.signature import DATATYPES, Domain, TensorSpec
 from argosy.spec.tensor import Array, as_bytes
 
-TYPES = {
-    "BOOL": ("uint8_t", 9),
-    "UINT8": ("uint8_t", 2),
-    "UINT16": ("uint16_t", 4),
-    "UINT32": ("uint32_t", 12),
-    "UINT64": ("uint64_t", 13),
-    "INT8": ("int8_t", 3),
-    "INT16": ("int16_t", 5),
-    "INT32": ("int32_t", 6),
-    "INT64": ("int64_t", 7),
-    "FP16": ("uint16_t", 10),
-    "FP32": ("float", 1),
-    "FP64": ("double", 11),
-    "BYTES": ("const char *", 8),
-    "BF16": ("uint16_t", 16),
-}
+_C = """
+uint8_t uint8_t uint16_t uint32_t uint64_t int8_t int16_t int32_t int64_t uint16_t float double text uint16_t
+"""
+_NUMBERS = (9, 2, 4, 12, 13, 3, 5, 6, 7, 10, 1, 11, 8, 16)
+TYPES = dict(zip(DATATYPES, zip(_C.split(), _NUMBERS, strict=True), strict=True))
 """Datatype → its type in C, and its number in onnxruntime's C interface."""
 
 
@@ -144,7 +122,7 @@ def ports(specs: tuple[TensorSpec, ...], batched: bool, side: str) -> tuple[Port
         shape = spec.shape[batched:]
         if -1 in shape or spec.datatype == "BYTES":
             return None
-        name = as_identifier(spec.name, f"{side}_{at}")
+        name = code.as_identifier(spec.name, f"{side}_{at}")
         taken = name in {"rows", "ways", "wrong", *(port.name for port in found)}
         found.append(
             Port(
@@ -189,7 +167,7 @@ def library(
         f"lib/lib{name}.so": shared,
         **{f"lib/{file}": path.read_bytes() for file, path in files.items()},
         f"include/{name}.h": header.encode(),
-        f"lib/pkgconfig/{name}.pc": pkg_config(name, model),
+        f"lib/pkgconfig/{name}.pc": code.pkg_config(name, model),
         "signature.json": about.encode(),
     }
 
@@ -305,7 +283,7 @@ def _header(package: Package, name: str, model: str) -> str:
         for side, specs in sides
         for at, spec in enumerate(specs)
     ]
-    comment = "\n".join(f" * {plain(line)}" for line in (f"{model}, over onnxruntime", *lines))
+    comment = "\n".join(f" * {code.plain(line)}" for line in (f"{model}, over onnxruntime", *lines))
     inputs, outputs = _sides(package)
     direct = ""
     if inputs is not None and outputs is not None:

@@ -108,9 +108,26 @@ static int failed(status found)
   return -1;
 }
 
+/* onnxruntime beside this library, else where the system has it. */
+static void *beside(void)
+{
+  static const char file[] = "libonnxruntime.so.1";
+  char path[4096];
+  const char *end;
+  void *found = NULL;
+  Dl_info self;
+  if (dladdr(model_begin, &self) && (end = strrchr(self.dli_fname, '/')) &&
+      end + sizeof file + 1 < self.dli_fname + sizeof path) {
+    memcpy(path, self.dli_fname, end + 1 - self.dli_fname);
+    strcpy(path + (end + 1 - self.dli_fname), file);
+    found = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  }
+  return found ? found : dlopen(file, RTLD_NOW | RTLD_LOCAL);
+}
+
 static void begin(void)
 {
-  void *library = dlopen("libonnxruntime.so.1", RTLD_NOW | RTLD_LOCAL), *env, *options = NULL;
+  void *library = beside(), *env, *options = NULL;
   const struct base *(*find)(void) = NULL;
   *said = 0;
   if (library)
@@ -225,7 +242,7 @@ static int copied(const struct port *port, void *value, MODEL_tensor *found)
   if (port->type != TEXT) {
     if (failed(api->data(value, &data)))
       return -1;
-    if ((found->data = malloc(all * WIDTH[port->type] + 1)))
+    if ((found->data = malloc(all * WIDTH[port->type] + 1)) && all)
       memcpy(found->data, data, all * WIDTH[port->type]);
   } else {
     char **texts, *from, *to;
@@ -257,8 +274,10 @@ static int64_t answer(const MODEL_tensor *inputs, MODEL_tensor *outputs, int giv
 {
   const char *names[INPUTS], *wanted[OUTPUTS];
   void *values[INPUTS] = {NULL}, *found[OUTPUTS] = {NULL};
-  int64_t wrong = opened();
+  int64_t wrong;
   int at;
+  *said = 0;
+  wrong = opened();
   for (at = 0; at < INPUTS && !wrong; at++) {
     names[at] = INPUT[at].name;
     if (!(wrong = wrapped(&INPUT[at], &inputs[at], &values[at])))
