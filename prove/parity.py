@@ -1,5 +1,5 @@
 """One golden set, every mode: online, batch, in process, the agent of devices here and for aarch64 under QEMU, shared
-library, WebAssembly, browser, C here, C under QEMU.
+library, WebAssembly, browser, C here, C under QEMU, and onnxruntime in place of C.
 
     python -m prove.parity --models forest,network
 
@@ -30,12 +30,15 @@ import numpy as np
 import argosy
 from argosy.client.local import locate
 from argosy.embedded import selftest, verify
+from argosy.embedded.binaries import library as shared
 from argosy.embedded.export import Generated, generate
 from argosy.embedded.web import web
 from argosy.packaging.package import Package
+from argosy.spec.errors import MissingExtra
 from argosy_edge import model as device
 from argosy_edge.server import DeviceServer
 from prove import aarch64
+from tests.embedded.library import Library
 from tests.ports import free
 
 Answers = dict[str, np.ndarray]
@@ -51,8 +54,8 @@ class Lacking(Exception):
 class Case:
     """A package, its golden examples and its C."""
 
-    def __init__(self, path: Path, folder: Path, bound: float) -> None:
-        self.folder, self.bound = folder, bound
+    def __init__(self, path: Path, folder: Path, bound: float, installed: Path | None = None) -> None:
+        self.folder, self.bound, self.installed = folder, bound, installed
         self.located = locate(path, trust=True)
         self.package: Package = self.located.open()
         self.inputs = {tensor.name: tensor.array for tensor in self.package.golden_inputs()}
@@ -166,6 +169,17 @@ def library(case: Case) -> Answers:
     return _named(case, found)
 
 
+def over_onnxruntime(case: Case) -> Answers:
+    """The library over onnxruntime."""
+    _need("gcc")
+    folder = case.folder / "library"
+    for path, data in shared(case.package, "model", "model:1", "onnxruntime").items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(data)
+    found = Library(folder, "model").run(*case.inputs.values())
+    return dict(zip(case.wanted, found, strict=True))
+
+
 def _named(case: Case, found: tuple[np.ndarray, ...]) -> Answers:
     return {
         port.tensor: np.array(port.labels)[values] if port.labels else values
@@ -186,16 +200,25 @@ NODE = """
 import fs from "node:fs";
 const model = await (await import(process.argv[2] + "/model.js")).load();
 const rows = JSON.parse(fs.readFileSync(process.argv[2] + "/rows.json"));
-console.log(JSON.stringify(rows.map((row) => model.predict(row))));
+const found = [];
+for (const row of rows) found.push(await model.predict(row));
+console.log(JSON.stringify(found));
 """
 
 
-def _page(case: Case) -> Path:
-    _need("emcc")
-    folder = case.folder / "page"
+def _page(case: Case, engine: str) -> Path:
+    if engine == "c":
+        _need("emcc")
+    folder = case.folder / f"page-{engine}"
     if not folder.exists():
+        try:
+            found = web(case.package, "model", "model:1", engine, case.installed)
+        except MissingExtra:
+            raise Lacking(
+                "onnxruntime-web is not installed: npm install onnxruntime-web, or --onnxruntime-web"
+            ) from None
         folder.mkdir()
-        for name, data in web(case.package, "model", "model:1").items():
+        for name, data in found.items():
             (folder / name).write_bytes(data)
         (folder / "rows.json").write_text(json.dumps(case.rows()))
         (folder / "ask.mjs").write_text(NODE)
@@ -206,21 +229,21 @@ def _tensors(case: Case, answers: list[dict[str, Any]]) -> Answers:
     return {name: np.array([answer[name] for answer in answers]) for name in case.wanted}
 
 
-def webassembly(case: Case) -> Answers:
+def webassembly(case: Case, engine: str = "c") -> Answers:
     """The module, in Node."""
     _need("node")
-    folder = _page(case)
+    folder = _page(case, engine)
     ran = subprocess.run(["node", "ask.mjs", str(folder)], cwd=folder, check=True, capture_output=True, text=True)
     return _tensors(case, json.loads(ran.stdout))
 
 
-def browser(case: Case) -> Answers:
+def browser(case: Case, engine: str = "c") -> Answers:
     """The page, in Chromium."""
     from selenium import webdriver
 
     from tests.console.conftest import FLAGS
 
-    folder, chromium, driver_ = _page(case), _need("chromium", "google-chrome"), _need("chromedriver")
+    folder, chromium, driver_ = _page(case, engine), _need("chromium", "google-chrome"), _need("chromedriver")
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
     for flag in FLAGS:
@@ -231,8 +254,8 @@ def browser(case: Case) -> Answers:
             driver.set_script_timeout(60)
             driver.get(url)
             script = (
-                "const done = arguments[1]; import('./model.js').then((m) => m.load())"
-                ".then((model) => done(arguments[0].map((row) => model.predict(row))))"
+                "const [rows, done] = arguments, found = []; import('./model.js').then((m) => m.load())"
+                ".then(async (model) => { for (const row of rows) found.push(await model.predict(row)); done(found) })"
             )
             return _tensors(case, driver.execute_async_script(script, case.rows()))
         finally:
@@ -270,6 +293,9 @@ MODES: dict[str, Callable[[Case], Answers]] = {
     "shared library": library,
     "WebAssembly": webassembly,
     "browser": browser,
+    "library over ort": over_onnxruntime,
+    "Node, ort-web": functools.partial(webassembly, engine="onnxruntime"),
+    "browser, ort-web": functools.partial(browser, engine="onnxruntime"),
 }
 
 
@@ -345,7 +371,9 @@ def main() -> int:
     """The table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", default="forest,boosted,network,images")
-    wanted = parser.parse_args().models.split(",")
+    parser.add_argument("--onnxruntime-web", type=Path, help="where npm has installed it, if not here")
+    given = parser.parse_args()
+    wanted = given.models.split(",")
     failed = False
     with tempfile.TemporaryDirectory(prefix="parity-") as place:
         root = Path(place)
@@ -353,7 +381,7 @@ def main() -> int:
             if name not in wanted:
                 continue
             (root / name).mkdir()
-            case = Case(make(), root / name, bound)
+            case = Case(make(), root / name, bound, given.onnxruntime_web)
             print(f"{name}, {len(case.rows())} golden examples, at most {bound:g}")
             for mode, ask in MODES.items():
                 try:

@@ -92,6 +92,12 @@ def compiled(tmp_path):
     return lambda code: Compiled(code, tmp_path)
 
 
+@pytest.fixture(scope="session")
+def onnxruntime_web(tmp_path_factory):
+    """A folder where npm has installed it."""
+    return programs.onnxruntime_web(tmp_path_factory.mktemp("npm"))
+
+
 @pytest.fixture
 def in_a_browser():
     """What the page of a folder answers to its example, and what it answers once its server is gone."""

@@ -18,6 +18,7 @@ from argosy.embedded import binaries, export, runtime
 from argosy.packaging.options import PushOptions
 from argosy.spec.errors import InvalidArgument, MissingExtra, NotFound
 from tests import programs
+from tests.embedded.library import Library
 from tests.embedded.nets.kit import TensorProto, helper, node, onnx, random, write
 from tests.embedded.test_binaries import ADDON, CALLER
 
@@ -36,39 +37,6 @@ def library(recurrent, tmp_path_factory):
     return folder
 
 
-class Tensor(ctypes.Structure):
-    """NAME_tensor of the header."""
-
-    _fields_ = (("data", ctypes.c_void_p), ("shape", ctypes.c_int64 * 8), ("rank", ctypes.c_int32))
-
-    @classmethod
-    def of(cls, array):
-        return cls(array.ctypes.data, (ctypes.c_int64 * 8)(*array.shape), array.ndim)
-
-
-class Library:
-    """NAME_run and its like, for arrays."""
-
-    def __init__(self, folder, name="net"):
-        self.loaded = ctypes.CDLL(str(folder / f"lib/lib{name}.so"))
-        self.name = name
-        self["error"].restype = self["signature"].restype = ctypes.c_char_p
-
-    def __getitem__(self, function):
-        return getattr(self.loaded, f"{self.name}_{function}")
-
-    def run(self, *arrays, outputs=1):
-        """The status, and the first output."""
-        found = (Tensor * outputs)()
-        status = self["run"]((Tensor * len(arrays))(*map(Tensor.of, arrays)), found)
-        if status:
-            return status, self["error"]().decode()
-        shape = tuple(found[0].shape[: found[0].rank])
-        data = ctypes.string_at(found[0].data, 4 * int(np.prod(shape)))
-        self["release"](found)
-        return status, np.frombuffer(data, np.float32).reshape(shape)
-
-
 def answers(path, **feeds):
     import onnxruntime
 
@@ -78,7 +46,7 @@ def answers(path, **feeds):
 def test_axes_are_free_and_threads_ask_at_once(recurrent, library):
     found = Library(library)
     assert found["selftest"]() == 0
-    about = json.loads(found["signature"]())
+    about = found.about
     assert about == json.loads((library / "signature.json").read_text())
     assert (about["engine"], about["inputs"][0]["shape"]) == ("onnxruntime", [-1, -1, 3])
     given = [random(rows, steps, 3, seed=rows) for rows in (1, 2, 7) for steps in (1, 5, 60)]
@@ -86,8 +54,7 @@ def test_axes_are_free_and_threads_ask_at_once(recurrent, library):
 
     def ask(_):
         for each, want in zip(given, wanted, strict=True):
-            status, got = found.run(each)
-            assert status == 0
+            (got,) = found.run(each)
             np.testing.assert_allclose(got, want, atol=1e-6)
 
     with ThreadPoolExecutor(8) as threads:
@@ -260,16 +227,11 @@ def test_texts_and_half_floats(tmp_path):
     assert ran.exit_code == 0, ran.output
     found = Library(tmp_path / "lib", "texts")
     assert found["selftest"]() == 0
-    words = (ctypes.c_char_p * 4)(*(text.encode() for text in ("a", "é", "grün", "other")))
+    words = np.array([[text.encode() for text in row] for row in (("a", "é"), ("grün", "other"))], object)
     numbers = np.array([[1e-7, -3e-5], [0.1, 65504]], np.float32)
-    given = (Tensor * 2)(Tensor(ctypes.addressof(words), (ctypes.c_int64 * 8)(2, 2), 2), Tensor.of(numbers))
-    outputs = (Tensor * 2)()
-    assert found["run"](given, outputs) == 0
-    texts = ctypes.cast(outputs[0].data, ctypes.POINTER(ctypes.c_char_p))
-    assert [texts[at].decode() for at in range(4)] == ["first", "", "dritter ß", "none"]
-    halves = np.frombuffer(ctypes.string_at(outputs[1].data, 8), np.float16)
-    assert halves.tolist() == numbers.astype(np.float16).ravel().tolist()
-    found["release"](outputs)
+    texts, halves = found.run(words, numbers)
+    assert [text.decode() for text in texts.ravel()] == ["first", "", "dritter ß", "none"]
+    assert halves.tolist() == numbers.astype(np.float16).tolist()
 
 
 @pytest.mark.slow

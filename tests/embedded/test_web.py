@@ -10,30 +10,17 @@ from click.testing import CliRunner
 
 from argosy.cli.main import argosy
 from argosy.client.local import locate
-from argosy.embedded.web import onnxruntime_web, web
+from argosy.embedded.web import onnxruntime_web as located_by
+from argosy.embedded.web import web
 from argosy.spec.errors import InvalidArgument, MissingExtra, NotFound
-from tests import programs
 from tests.embedded.nets.kit import TensorProto, helper, node, onnx, random
 
-COMMAND = ("npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "onnxruntime-web@1.30.0")
-
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory):
-    """A folder where npm has installed onnxruntime-web."""
-    programs.need("npm")
-    programs.need("node")
-    folder = tmp_path_factory.mktemp("npm")
-    if subprocess.run([*COMMAND, "--prefix", str(folder)], check=False, capture_output=True).returncode:
-        pytest.skip(f"there is no onnxruntime-web: run  {' '.join(COMMAND)}  where npm can get it")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def folder(recurrent, installed, tmp_path_factory):
+def folder(recurrent, onnxruntime_web, tmp_path_factory):
     """What `export web` writes of it."""
     found = tmp_path_factory.mktemp("page")
-    command = ["export", "web", str(recurrent), "-o", str(found), "--onnxruntime-web", str(installed)]
+    command = ["export", "web", str(recurrent), "-o", str(found), "--onnxruntime-web", str(onnxruntime_web)]
     ran = CliRunner().invoke(argosy, command)
     assert ran.exit_code == 0, ran.output
     assert "over onnxruntime: input 'x' has the shape [-1, -1, 3]" in ran.stderr
@@ -79,7 +66,7 @@ def test_the_page_works_in_a_browser_without_threads_and_then_without_a_network(
 
 
 @pytest.mark.slow
-def test_a_page_that_answers_otherwise_is_not_given_away(recurrent, installed, monkeypatch):
+def test_a_page_that_answers_otherwise_is_not_given_away(recurrent, onnxruntime_web, monkeypatch):
     from argosy.embedded import runtime
 
     real = runtime._raw
@@ -87,13 +74,13 @@ def test_a_page_that_answers_otherwise_is_not_given_away(recurrent, installed, m
     located = locate(recurrent)
     try:
         with pytest.raises(InvalidArgument, match="golden example 0 of net:1 is not answered as it has to be here"):
-            web(located.open(), "net", "net:1", onnxruntime_web=installed)
+            web(located.open(), "net", "net:1", onnxruntime_web=onnxruntime_web)
     finally:
         located.release()
 
 
 @pytest.mark.slow
-def test_texts_and_whole_numbers(installed, tmp_path):
+def test_texts_and_whole_numbers(onnxruntime_web, tmp_path):
     keys, values = ["a", "é", "grün"], ["first", "", "dritter ß"]
     graph = helper.make_graph(
         [
@@ -114,7 +101,7 @@ def test_texts_and_whole_numbers(installed, tmp_path):
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 2)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), tmp_path / "texts.onnx")
     command = ["export", "web", str(tmp_path / "texts.onnx"), "-o", str(tmp_path / "page")]
-    ran = CliRunner().invoke(argosy, [*command, "--onnxruntime-web", str(installed)])
+    ran = CliRunner().invoke(argosy, [*command, "--onnxruntime-web", str(onnxruntime_web)])
     assert ran.exit_code == 0, ran.output
     (said, gap) = asked(tmp_path / "page", [{"t": [["a", "é"], ["grün", "b"]], "n": 21}, {"t": [["a"]], "n": None}])
     assert said == {"u": [["first", ""], ["dritter ß", "none"]], "twice": 42}
@@ -137,9 +124,9 @@ def test_onnxruntime_web_is_named_or_found_by_npm_or_asked_for(recurrent, tmp_pa
     finally:
         located.release()
     with pytest.raises(NotFound, match=r"there is no onnxruntime-web in .*ort\.wasm\.bundle\.min\.mjs"):
-        onnxruntime_web(tmp_path, "")
+        located_by(tmp_path, "")
     for file in ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"):
         path = tmp_path / "node_modules/onnxruntime-web/dist" / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    assert onnxruntime_web(tmp_path, "") == tmp_path / "node_modules/onnxruntime-web"
+    assert located_by(tmp_path, "") == tmp_path / "node_modules/onnxruntime-web"
