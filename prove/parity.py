@@ -35,6 +35,7 @@ from argosy.embedded.export import Generated, generate
 from argosy.embedded.web import web
 from argosy.packaging.package import Package
 from argosy.spec.errors import MissingExtra
+from argosy.telemetry.export.files import write
 from argosy_edge import model as device
 from argosy_edge.server import DeviceServer
 from prove import aarch64
@@ -173,9 +174,7 @@ def over_onnxruntime(case: Case) -> Answers:
     """The library over onnxruntime."""
     _need("gcc")
     folder = case.folder / "library"
-    for path, data in shared(case.package, "model", "model:1", "onnxruntime").items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(data)
+    write(folder, shared(case.package, "model", "model:1", "onnxruntime"))
     found = Library(folder, "model").run(*case.inputs.values())
     return dict(zip(case.wanted, found, strict=True))
 
@@ -214,14 +213,9 @@ def _page(case: Case, engine: str) -> Path:
         try:
             found = web(case.package, "model", "model:1", engine, case.installed)
         except MissingExtra:
-            raise Lacking(
-                "onnxruntime-web is not installed: npm install onnxruntime-web, or --onnxruntime-web"
-            ) from None
-        folder.mkdir()
-        for name, data in found.items():
-            (folder / name).write_bytes(data)
-        (folder / "rows.json").write_text(json.dumps(case.rows()))
-        (folder / "ask.mjs").write_text(NODE)
+            raise Lacking("onnxruntime-web is not installed: npm install onnxruntime-web") from None
+        rows = json.dumps(case.rows()).encode()
+        write(folder, {**found, "rows.json": rows, "ask.mjs": NODE.encode()})
     return folder
 
 
