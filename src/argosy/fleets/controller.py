@@ -197,7 +197,7 @@ def _wrong(found: Deployment) -> Finding | None:
 
 def stored_state(found: Deployment) -> WaveState:
     """Where the waves of a deployment stand."""
-    return msgspec.convert(found.policy, WaveState) if found.policy else WaveState()
+    return msgspec.convert(found.policy, WaveState, str_keys=True) if found.policy else WaveState()
 
 
 def column(state: WaveState) -> DeploymentState:
