@@ -15,7 +15,7 @@ EDITABLE := --no-deps -e . $(PROJECTS:%/pyproject.toml=-e ./%)
 WORKERS := 4
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --durations=25
 
-.PHONY: demo demo-llm demo-cluster demo-drift docs test slow torch vllm coverage check kubernetes bench prove fuzz attack audit sdks setup apt proto lock clean
+.PHONY: demo demo-edge demo-llm demo-cluster demo-drift docs test slow torch vllm coverage check kubernetes bench prove fuzz attack audit sdks setup apt proto lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/argosy demo $(ARGS)
@@ -23,6 +23,10 @@ demo: $(VENV)/.demo
 # The loop of drift: the world moves, a trigger retrains, quality returns.
 demo-drift: $(VENV)/.dev
 	$(BIN)/argosy demo --drift $(ARGS)
+
+# Three devices, one of them offline: a good update that all of them commit, a bad one that none does.
+demo-edge: $(VENV)/.dev
+	$(BIN)/argosy demo --edge $(ARGS)
 
 # A language model: pushed, deployed, asked, counted, limited, updated.
 demo-llm: $(VENV)/.dev
@@ -74,7 +78,7 @@ PROOFS := answers costs guard autoscale "kills --rounds 1000" "rollouts --rollou
   "cluster --rollouts 100 --evictions 100 --kills 100 --cold 20 --zero 100" bad step \
   payload performance shifts drift streamdrift feedback slo "batch --kills 1000" batchmemory batchspeed batchbeside tokens llm placement \
   "affinity --setting bounded" optimize parity spot \
-  transfer flaky verify "powercut --cuts 10000" badmodel fleet
+  transfer flaky verify "powercut --cuts 10000" badmodel
 
 prove: $(VENV)/.dev
 	@missed=; for proof in $(PROOFS); do $(BIN)/python -m prove.$$proof || missed="$$missed, $$proof"; done; \

