@@ -86,6 +86,14 @@ def test_tritonclient_gets_the_answers(served, loaded, binary):
     assert np.allclose(answer.as_numpy("scores"), want["scores"], rtol=0, atol=1e-7)
 
 
+def test_what_metadata_says_of_an_input_may_come_back_with_it(served):
+    with httpx.Client(trust_env=False) as client:
+        (port,) = client.get(url(served, "/v2/models/model")).json()["inputs"]
+        assert port["parameters"]["columns"] == ["a", "b", "c", "d"]
+        body = {"inputs": [port | {"shape": [1, 4], "data": [1, 2, 3, 4]}]}
+        assert client.post(url(served), json=body).status_code == 200
+
+
 def test_without_a_model_it_lives_and_is_not_ready(serving):
     with httpx.Client(trust_env=False) as client:
         assert client.get(url(serving, "/v2/health/live")).status_code == 200

@@ -36,7 +36,8 @@ _HEADER = struct.Struct("<Q")
 _ELEMENT: dict[str, Any] = {"f": float | None, "i": int, "u": int, "b": bool, "O": str}
 _WHAT = {"f": "numbers", "i": "integers", "u": "integers", "b": "true or false", "O": "strings"}
 
-Parameters = dict[str, str | int | float | bool]
+Parameters = dict[str, str | int | float | bool | list[Any] | dict[str, Any]]
+"""Lists and objects are those of metadata, which callers send back with it; they are passed over."""
 
 
 class WireTensor(msgspec.Struct, forbid_unknown_fields=True):
