@@ -1,6 +1,6 @@
 """An update over a link of 1 Mbit/s that loses 5 % of all packets each way and is down for 5 seconds every 20.
 
-    python -m prove.flaky --megabytes 6 --kills 2
+    python -m prove.flaky --megabytes 6 --kills 1
 
 The platform's routes answer on one end of a pair of virtual interfaces, a device fetches in a network namespace on the
 other; it is killed besides, and started again. It needs root, `ip`, `tc`, `nft` and `ethtool`, and says so where one is
@@ -39,13 +39,12 @@ from argosy.edge.delta import hexed
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
 from argosy_edge.fetch import Fetcher, Interrupted
+from argosy_edge.link import SECONDS
 from argosy_edge.wire import TransferPlan, UpdateFile
 from tests.store.samples import FILES, model_manifest, write_folder
 
 RATE, LOSS, UP, DOWN, AGAIN = "1mbit", 5, 20.0, 5.0, 0.03
 TOOLS = ("ip", "tc", "nft", "ethtool")
-SILENCE = 4.0
-"""Seconds without a byte after which the device gives a connection up."""
 NET, PORT = f"10.213.{os.getpid() % 250}", 8213
 PATH = "weights/model.onnx"
 EVERY = 3
@@ -112,7 +111,7 @@ class Plain:
     def get(self, path: str, start: int, end: int) -> http.client.HTTPResponse:
         if self.connection is not None:
             self.connection.close()
-        self.connection = http.client.HTTPConnection(self.host, PORT, timeout=SILENCE)
+        self.connection = http.client.HTTPConnection(self.host, PORT, timeout=SECONDS)
         try:
             self.connection.request("GET", f"/{path}", headers={"Range": f"bytes={start}-{end - 1}"})
             return self.connection.getresponse()
@@ -288,7 +287,7 @@ def main() -> int:
     """0 where it holds, and where it cannot be tried."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--megabytes", type=float, default=6.0)
-    parser.add_argument("--kills", type=int, default=2)
+    parser.add_argument("--kills", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=600.0, help="after which it is given up")
     parser.add_argument("--device", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
