@@ -1,7 +1,6 @@
 """A model over onnxruntime, where there is no C of it: its C library behind the same kind of C interface."""
 
 import hashlib
-import importlib.util
 import math
 import re
 import tempfile
@@ -14,6 +13,7 @@ from argosy.embedded import code
 from argosy.embedded.code import Kind, Port, filled, number, prototype, quoted, resource, rows
 from argosy.embedded.formats import onnx
 from argosy.embedded.report import require, run
+from argosy.engines.base import require as module
 from argosy.packaging.package import Package
 from argosy.spec.errors import InvalidArgument, MissingExtra, NotFound
 from argosy.spec.signature import DATATYPES, Domain, TensorSpec
@@ -84,10 +84,7 @@ def _raw(array: Array) -> bytes:
 
 def runtime(given: Path | None, delegate: str | None) -> dict[str, Path]:
     """Name → file, of onnxruntime's C library and what it opens for a delegate. Raises NotFound, MissingExtra."""
-    found = importlib.util.find_spec("onnxruntime") if given is None else None
-    if given is None and (found is None or found.origin is None):
-        raise MissingExtra.named("onnx", "export lib")
-    root = given or Path(cast("str", cast("object", found and found.origin))).parent
+    root = given or Path(str(module("onnxruntime", "onnx", "export lib").__file__)).parent
     libraries = sorted(root.rglob("libonnxruntime.so*"))
     if not libraries:
         raise NotFound(f"there is no libonnxruntime.so below {root}: name an unpacked wheel of onnxruntime")
