@@ -33,7 +33,7 @@ def main() -> None:
         import atheris
     except ImportError:
         sys.exit("atheris is not installed: it is in the dev requirements for Linux on x86-64; run  make setup")
-    with atheris.instrument_imports(include=["argosy"]):
+    with atheris.instrument_imports(include=["argosy", "argosy_edge"]):
         from attack import targets
     if (target := targets.TARGETS.get(options.target)) is None:
         sys.exit(f"there is no target '{options.target}'; there are {', '.join(targets.TARGETS)}")

@@ -45,6 +45,7 @@ from argosy.store.oci.credentials import find
 from argosy.store.oci.tokens import challenge_of
 from argosy.trust import bundle
 from argosy.trust.statement import check_statement, statement
+from attack import devices
 
 LIMIT = 4 * 1024 * 1024
 ROWS = TensorSpec(name="x", datatype="FP32", shape=(-1, 4))
@@ -87,6 +88,10 @@ def _rest_seeds() -> list[bytes]:
             body, length = rest.encode_request(each, binary)
             found.append((65535 if length is None else length).to_bytes(2, "little") + body)
     return [*found, b"\0\0" + bytes(32)]
+
+
+def _tensorfile_seeds() -> list[bytes]:
+    return [tensorfile.dump([Tensor("x", "FP32", np.ones((2, 4), np.float32))])]
 
 
 def _rows(data: bytes) -> object:
@@ -294,13 +299,13 @@ SETTINGS = b"gateway: {port: 8080}\nalerts: {ops: {kind: webhook, url: $HOOK}}\n
 
 TARGETS: dict[str, Target] = {
     "rest": Target(_rest, _rest_seeds),
+    "device-request": Target(devices.request, _rest_seeds),
+    "device-tensorfile": Target(_walker(devices.tensor_file, "inputs.oip"), _tensorfile_seeds),
     "rows": Target(_rows, _rows_seeds),
     "rest-response": Target(_response, lambda: [b'\x0f\0{"outputs": []}']),
     "grpc": Target(_grpc, _grpc_seeds),
     "compression": Target(_compressed, _compressed_seeds),
-    "tensorfile": Target(
-        tensorfile.parse, lambda: [tensorfile.dump([Tensor("x", "FP32", np.ones((2, 4), np.float32))])]
-    ),
+    "tensorfile": Target(tensorfile.parse, _tensorfile_seeds),
     "frames": Target(_frame, _frame_seeds),
     "registry-manifest": Target(_pulled, _pulled_seeds),
     "registry-logins": Target(_logins, lambda: [b'{"auths": {"r.example/a": {"auth": "YTpi"}}, "credHelpers": {}}']),

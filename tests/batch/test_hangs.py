@@ -174,6 +174,7 @@ def test_what_a_model_takes_to_be_loaded_is_not_counted(hangs, data, tmp_path):
     assert kit.ids(tmp_path / "out") == GOOD
 
 
+@pytest.mark.slow
 def test_a_model_that_hangs_when_it_is_loaded_ends_the_job(hangs, data, tmp_path, monkeypatch):
     hangs(0)
     monkeypatch.setattr(scheduler, "LOADING", PATIENCE + 1.0)

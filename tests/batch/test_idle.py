@@ -87,6 +87,7 @@ print(caught >> (signal.SIGALRM - 1) & 1, signal.getitimer(signal.ITIMER_REAL)[1
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="idle on Linux alone")
 def test_a_process_that_computes_asks_whether_somebody_waits_and_is_not_disturbed_by_that():
     done = alone(COMPUTING)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -85,7 +86,9 @@ class Cars:
         """Devices that have a deployment, and its state on each."""
         return {each.device: each.state for each in self.store.fleets.assignments("cars", number)}
 
-    def report(self, number: int, state: AssignmentState, *names: str, **counts: int) -> None:
+    def report(
+        self, number: int, state: AssignmentState, *names: str, cells: dict[str, Any] | None = None, **counts: int
+    ) -> None:
         """What became of a deployment on these devices, all that have it without names."""
         names = names or tuple(self.having(number))
         devices = {each.id: each for each in self.store.fleets.devices.of_fleet("cars")}
@@ -99,6 +102,7 @@ class Cars:
                     index=number,
                     counts=counts,
                     outcomes=((number, state, "as the test says"),),
+                    **(cells or {}),
                 )
                 for name in names
             ],

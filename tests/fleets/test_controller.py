@@ -133,9 +133,11 @@ def test_what_all_devices_answered_is_added_up_once(cars: Cars) -> None:
         await cars.passes(100)
         guard = cars.store.fleets.deployment("cars", number).policy["guard"]
         assert guard["candidate"] == guard["stable"] | {"requests": 900, "errors": 10}
-        cars.report(number, "trial", **counts | {"candidate_errors": 60})
-        await cars.passes(30)
-        assert cars.state(number) == "stopped"
+        cells = {"stable_latency": (0, 9), "candidate_latency": (0, 8, 1)}
+        cars.report(number, "trial", cells=cells, **counts | {"candidate_errors": 60})
+        for _ in range(3):
+            await cars.passes(30)
+        assert (await cars.deployments.status("cars", number)).state == "stopped"
 
     asyncio.run(act())
 

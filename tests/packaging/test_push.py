@@ -213,6 +213,7 @@ def test_objections_need_trust(pusher, tmp_path):
         pusher.store.registry.versions("m")
 
 
+@pytest.mark.slow
 def test_a_hanging_pickle_with_trust_is_stopped(pusher, tmp_path):
     with pytest.raises(BadPackage, match="did not finish within 5 s"):
         pusher(pickled(Call(time.sleep, 900), tmp_path / "slow.pkl"), trust=True, seconds=5)

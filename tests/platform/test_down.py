@@ -82,7 +82,7 @@ FAULTS = {
 }
 
 
-SLOW = ("the controller is killed", "the gateway and the replicas hang")
+SLOW = ("the controller is killed", "the controller is stopped", "the gateway and the replicas hang")
 
 
 @pytest.mark.parametrize("fault", [pytest.param(each, marks=[pytest.mark.slow] * (each in SLOW)) for each in FAULTS])

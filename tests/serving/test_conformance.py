@@ -41,7 +41,9 @@ def engines():
 
 
 @pytest.mark.parametrize(
-    ("inline", "mode"), [(False, "tolerant"), (True, "strict")], ids=["threads-tolerant", "inline-strict"]
+    ("inline", "mode"),
+    [pytest.param(False, "tolerant", marks=pytest.mark.slow), (True, "strict")],
+    ids=["threads-tolerant", "inline-strict"],
 )
 def test_the_replica_passes_every_check(run_replica, inline, mode):
     runtime = Runtime(max_body_bytes=1 << 27, strict=mode == "strict")

@@ -52,14 +52,13 @@ def deploy(name: str, model: str | None, file: Path | None, reason: str, as_json
       argosy fleet deploy scanners digits:3 --waves 1%,10%,100% --minimum 10m
       argosy fleet deploy scanners digits:4 --match site=north --failures 2% -m "the new camera"
     """
-    declared = _declared(name, model, file, options)
-    body = msgspec.to_builtins(declared) | why(reason)
+    body = msgspec.to_builtins(declared(name, model, file, options)) | why(reason)
     found = control().post(f"{path(name)}/deployments", body)
     again = f"argosy fleet status {name}"
     emit(found, as_json, lambda: click.echo(f"deployment {found['number']} of {found['ref']} has begun:  {again}"))
 
 
-def _declared(name: str, model: str | None, file: Path | None, options: dict[str, Any]) -> Deployment:
+def declared(name: str, model: str | None, file: Path | None, options: dict[str, Any]) -> Deployment:
     """The declaration of the file, with what the options say. Raises InvalidArgument."""
     if file is not None and file.stat().st_size > MOST_YAML:
         raise InvalidArgument(f"{file} is larger than {MOST_YAML} bytes")
@@ -83,7 +82,7 @@ def _declared(name: str, model: str | None, file: Path | None, options: dict[str
     trial = {"mode": mode, "rows": options["rows"], "agreement": _share(options["agreement"], "--agreement")}
     for key, part in (("stop", stop), ("trial", trial)):
         if said := {name: value for name, value in part.items() if value is not None}:
-            given[key] = {**dict(found.get(key) or {}), **said}
+            given[key] = {**convert(found.get(key) or {}, dict[str, Any], f"{where}: {key}"), **said}
     found |= {key: value for key, value in given.items() if value is not None}
     if not found.get("model"):
         raise InvalidArgument("name the model to deploy: argosy fleet deploy FLEET name:3")

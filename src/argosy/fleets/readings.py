@@ -1,5 +1,6 @@
 """What is read of a fleet to decide about a deployment: sums over its assignments, and the devices that it is for."""
 
+import threading
 import time
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
@@ -47,18 +48,20 @@ class DeviceSums(NamedTuple):
 
 
 class Readings:
-    """Reads the database. `forget` may be called from any thread."""
+    """Reads the database. Every method may be called from any thread."""
 
     def __init__(self, fleets: Fleets, clock: Callable[[], float] = time.time) -> None:
         self._fleets, self.clock = fleets, clock
+        self._lock = threading.RLock()
         self._census: dict[str, tuple[float, list[Seat]]] = {}
-        self._fitting: dict[tuple[str, int, int], tuple[float, list[str]]] = {}
+        self._fitting: dict[tuple[str, int], tuple[float, int, list[str]]] = {}
         self._known: dict[tuple[str, int], tuple[Declared, wire.Update]] = {}
         self._counted: dict[tuple[str, int], float] = {}
 
     def forget(self, fleet: str) -> None:
         """A device was enrolled, labelled or revoked."""
-        self._census.pop(fleet, None)
+        with self._lock:
+            self._census.pop(fleet, None)
 
     def observe(self, found: Deployment, state: WaveState, *, answers: bool = True) -> WaveObservation:
         """A deployment now, for the wave it is in; what was answered only for who will have it stored."""
@@ -137,26 +140,28 @@ class Readings:
 
     def census(self, fleet: str) -> list[Seat]:
         """The active devices of a fleet, as they were a moment ago."""
-        read, seats = self._census.get(fleet, (0.0, []))
-        if not read <= self.clock() < read + CENSUS or fleet not in self._census:
-            query = sa.select(D.id, D.labels, D.facts).where(D.fleet == fleet, D.state == "active")
-            read = self.clock()
-            with self._fleets.database.read() as connection:
-                seats = [Seat(*row) for row in connection.execute(query)]
-            self._census[fleet] = read, seats
-        return seats
+        return self._read(fleet)[1]
+
+    def _read(self, fleet: str) -> tuple[float, list[Seat]]:
+        with self._lock:
+            now, last = self.clock(), self._census.get(fleet)
+            if last is None or not last[0] <= now < last[0] + CENSUS:
+                query = sa.select(D.id, D.labels, D.facts).where(D.fleet == fleet, D.state == "active")
+                with self._fleets.database.read() as connection:
+                    last = self._census[fleet] = now, [Seat(*row) for row in connection.execute(query)]
+            return last
 
     def fitting(self, found: Deployment, wave: int) -> list[str]:
         """The devices that a wave is for, and that can run the update."""
         declared, update = self.declared(found)
-        key, seats = (found.fleet, found.number, wave), self.census(found.fleet)
-        read, _ = self._census.get(found.fleet, (0.0, seats))
-        if key not in self._fitting or self._fitting[key][0] != read:
-            wanted = {**declared.match, **declared.waves[wave].match}.items()
-            fit = [each.id for each in seats if wanted <= each.labels.items() and not unfit(update, each.facts)]
-            self._fitting = {old: value for old, value in self._fitting.items() if old[:2] != key[:2]}
-            self._fitting[key] = read, fit
-        return self._fitting[key][1]
+        with self._lock:
+            (read, seats), key = self._read(found.fleet), (found.fleet, found.number)
+            known = self._fitting.get(key)
+            if known is None or known[:2] != (read, wave):
+                wanted = {**declared.match, **declared.waves[wave].match}.items()
+                fit = [each.id for each in seats if wanted <= each.labels.items() and not unfit(update, each.facts)]
+                known = self._fitting[key] = read, wave, fit
+            return known[2]
 
     def _offline(self, found: Deployment, fitting: Collection[str], now: float) -> int:
         """How many of them are not heard of and have not taken it."""

@@ -20,13 +20,19 @@ Precision = Literal["FP64", "FP32"]
 
 
 def to_onnx(estimator: Any, wanted: Signature, precision: Precision) -> bytes:
-    """The ONNX file. A pipeline that asks for its columns by name gets them cut out of the one input."""
-    if (
-        len(wanted.inputs) == 1
-        and getattr(estimator, "_preprocessor", None) is not None
-        and sklearn.recognise(estimator)
-    ):
-        return trees.model(sklearn.read(estimator), wanted)  # histogram boosting with categories
+    """The ONNX file, which says of the trees of its last step what C needs."""
+    categories = getattr(estimator, "_preprocessor", None) is not None  # of histogram boosting
+    if categories and len(wanted.inputs) == 1 and sklearn.recognise(estimator):
+        return trees.model(sklearn.read(estimator), wanted)
+    model = _converted(estimator, wanted, precision)
+    last = estimator.steps[-1][1] if getattr(estimator, "steps", ()) else estimator
+    if sklearn.recognise(last):
+        trees.tell(model, sklearn.read(last), {})
+    return model.SerializeToString(deterministic=True)
+
+
+def _converted(estimator: Any, wanted: Signature, precision: Precision) -> Any:
+    """The model of ONNX. A pipeline that asks for its columns by name gets them cut out of the one input."""
     inner = [_inside(spec, precision) for spec in wanted.inputs]
     if len(inner) > 1 or len(inner[0].shape) == 1:
         return _finished(_run_converter(estimator, inner), wanted, inner, "columns")
@@ -79,7 +85,7 @@ _TYPES = {"FP32": "FLOAT", "FP64": "DOUBLE", "INT64": "INT64", "INT32": "INT32",
 _FOUND = {"label": ("label", "output_label"), "probabilities": ("probabilities", "output_probability")}
 
 
-def _finished(model: Any, wanted: Signature, inner: Sequence[TensorSpec], layout: Layout) -> bytes:
+def _finished(model: Any, wanted: Signature, inner: Sequence[TensorSpec], layout: Layout) -> Any:
     graph: Any = model.graph
     if layout == "columns":
         _inputs_from_columns(graph, wanted.inputs)
@@ -91,7 +97,7 @@ def _finished(model: Any, wanted: Signature, inner: Sequence[TensorSpec], layout
     del graph.output[:]
     for value, name, spec in zip(chosen, raw, wanted.outputs, strict=True):
         _append_output(graph, value, name, spec)
-    return model.SerializeToString(deterministic=True)
+    return model
 
 
 def _inputs_from_columns(graph: Any, specs: Sequence[TensorSpec]) -> None:

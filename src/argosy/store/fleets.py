@@ -170,6 +170,13 @@ F, P, A = fleets_table.c, deployments_table.c, assignments_table.c
 FLEETS, DEPLOYMENTS = RowMapper(fleets_table, Fleet), RowMapper(deployments_table, Deployment)
 ASSIGNMENTS = RowMapper(assignments_table, Assignment)
 
+_ASKED = (
+    DEVICES.query(D.id == sa.bindparam("asks"))
+    .add_columns(P.number.label("_number"), P.state.label("_state"), P.envelope.label("_envelope"))
+    .outerjoin(deployments_table, sa.and_(P.fleet == D.fleet, P.number == D.assigned))
+)
+"""Made once: every request of a device begins with it."""
+
 
 class Fleets:
     """The fleets of a platform, beside its `devices`. Every method may be called from any thread."""
@@ -314,11 +321,8 @@ class Fleets:
 
     def asked(self, device: str) -> Asked | None:
         """What a device is to do; None where there is no such device."""
-        joined = sa.and_(P.fleet == D.fleet, P.number == D.assigned)
-        columns = (P.number.label("_number"), P.state.label("_state"), P.envelope.label("_envelope"))
-        query = DEVICES.query(D.id == device).add_columns(*columns).outerjoin(deployments_table, joined)
         with self.database.read() as connection:
-            row = connection.execute(query).mappings().one_or_none()
+            row = connection.execute(_ASKED, {"asks": device}).mappings().one_or_none()
         if row is None:
             return None
         if row["_number"] is None:

@@ -178,13 +178,34 @@ def test_callers_get_a_candidates_answer_if_it_is_what_they_expect(served, loade
         (b"GET /v2 HTTP/1.1\r\n" + b"a: " + b"b" * 40_000 + b"\r\n\r\n", 431),
         (b"GET /v2 HTTP/1.1\r\nhost: evil.example\r\n\r\n", 403),
         (b"GET /v2 HTTP/1.1\r\n bad: header\r\n\r\n", 400),
+        (b"GET /v2 HTTP/1.1\r\na: b\rc: d\r\n\r\n", 400),
+        (b"GET /v2 HTTP/1.1\r\nhost : x\r\n\r\n", 400),
+        (b"POST /v2/models/model/infer HTTP/1.1\r\ncontent-length: 1, 1\r\n\r\na", 400),
+        (b"CONNECT example.org:443 HTTP/1.1\r\n\r\nxyz", 400),
         (b"GET /v2 HTTP/3.0\r\n\r\n", 400),
         (b"PUT /v2 HTTP/1.1\r\n\r\n", 405),
         (b"GET /v2/" + b"x" * 3000 + b" HTTP/1.1\r\n\r\n", 404),
     ],
-    ids=["both", "twice", "coded", "minus", "large chunk", "terabyte", "gzip", "head", "host", "folded", "version",
-         "method", "path"],
-)  # fmt: skip
+    ids=[
+        "both",
+        "twice",
+        "coded",
+        "minus",
+        "large chunk",
+        "terabyte",
+        "gzip",
+        "head",
+        "host",
+        "folded",
+        "bare return",
+        "space",
+        "list",
+        "connect",
+        "version",
+        "method",
+        "path",
+    ],
+)
 def test_hostile_requests_get_their_status_and_an_error(served, sent, status):
     found = raw(served, sent)
     assert found.startswith(f"HTTP/1.1 {status} ".encode())

@@ -4,7 +4,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from argosy.engines.trees import onnx
+from argosy.engines.trees import graph, onnx
 from argosy.engines.trees.form import evaluate
 from argosy.spec.errors import Unsupported
 from argosy.spec.signature import Signature, TensorSpec
@@ -51,7 +51,7 @@ def test_it_is_read_back(name, tmp_path):
     tried = KINDS[name](500)
     texts = {0: ("a", "é")}
     (tmp_path / "m.onnx").write_bytes(onnx.model(tried.form, signature_of(tried.form), texts))
-    form, found = onnx.read(tmp_path / "m.onnx")
+    form, found = graph.read(tmp_path / "m.onnx")
     assert found == texts
     for one, other in zip(evaluate(form, tried.rows), evaluate(tried.form, tried.rows), strict=True):
         assert np.array_equal(one, other)

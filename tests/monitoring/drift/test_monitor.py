@@ -168,6 +168,7 @@ def test_segments_that_are_declared_no_more_are_left(world: World):
     assert not any("label=" in name for name in world.verdicts())
 
 
+@pytest.mark.slow
 def test_the_same_hour_of_the_week_is_no_drift(world: World):
     """Nights, when people are older, in two weeks; the third is alike, but for one night."""
     world.declare(season="week")

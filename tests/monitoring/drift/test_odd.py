@@ -96,6 +96,7 @@ def test_a_clock_that_is_far_ahead_waits_for_its_time(world: World):
     assert sum(looked(world, [])["age"].detail["current"]) == 100
 
 
+@pytest.mark.slow
 def test_a_million_distinct_categories(world: World):
     rows = shop.rows(1, seed=1)
     values = {"x": np.repeat(rows["x"], 1_000_000, axis=0), "email": np.repeat(rows["email"], 1_000_000)}

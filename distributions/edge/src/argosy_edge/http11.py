@@ -35,7 +35,7 @@ async def read_head(first: bytes, reader: asyncio.StreamReader) -> tuple[str, st
     headers: Headers = {}
     for line in lines[1:]:
         name, colon, value = line.partition(":")
-        if not colon or not name or name != name.strip() or "\0" in line:
+        if not colon or not name or name != name.strip() or any(odd in line for odd in "\0\r\n"):
             raise InvalidArgument("a header line is malformed")
         if name.lower() in headers and name.lower() in ("content-length", "transfer-encoding", "host"):
             raise InvalidArgument(f"the header {name[:40]} is given twice")

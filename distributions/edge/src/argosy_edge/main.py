@@ -12,18 +12,11 @@ from typing import Any
 import msgspec
 
 from argosy_edge import __version__
-from argosy_edge.agent import Agent
-from argosy_edge.clock import Clock
 from argosy_edge.errors import AgentError, InvalidArgument, StorageFull
 from argosy_edge.identity import Identity, Platform, facts
-from argosy_edge.link import Link, enrol
-from argosy_edge.remote import Remote
-from argosy_edge.server import DeviceServer
-from argosy_edge.serving import Serving
+from argosy_edge.link import enrol
 from argosy_edge.slots import Slots
-from argosy_edge.spool import Spool
 from argosy_edge.state import Content, Event, State
-from argosy_edge.watching import Watching
 from argosy_edge.wire import WireError
 
 log = logging.getLogger("argosy.edge")
@@ -112,7 +105,16 @@ def _enrol(given: Any) -> None:
 
 
 def _run(given: Any) -> None:
-    """Until SIGTERM or SIGINT."""
+    """Until SIGTERM or SIGINT. Imports onnxruntime, which the other commands do without."""
+    from argosy_edge.agent import Agent
+    from argosy_edge.clock import Clock
+    from argosy_edge.link import Link
+    from argosy_edge.remote import Remote
+    from argosy_edge.server import DeviceServer
+    from argosy_edge.serving import Serving
+    from argosy_edge.spool import Spool
+    from argosy_edge.watching import Watching
+
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
     identity = Identity(given.home)
     link_at = identity.platform

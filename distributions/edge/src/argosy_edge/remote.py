@@ -165,9 +165,11 @@ class Remote:
             if self.trouble:
                 log.info("the platform is reached again")
             self.trouble, failed = "", 0
+            early = desired.revision == revision and time.monotonic() - began < min(desired.poll, WAIT)
             revision = desired.revision
             want(desired)
-            self._ended.wait(max(0.0, min(desired.poll, LONGEST) - (time.monotonic() - began)) * self._chance())
+            if early:
+                self._ended.wait(min(desired.poll, LONGEST) * (0.5 + self._chance() / 2))
 
     def _pause(self, failed: int) -> None:
         """After a failure, for a time that doubles."""
@@ -206,11 +208,13 @@ class Remote:
         )
         try:
             while True:
+                fresh = not self.spool.pending
                 report = self.spool.report(present)
-                if report.quality == present.quality:
+                if fresh:
                     self._counted, present = Quality(), msgspec.structs.replace(present, quality=Quality())
-                self.spool.acknowledged(self.link.report(report).number)
-                if not self.spool.waiting:
+                if not self.spool.acknowledged(self.link.report(report).number):
+                    return False
+                if fresh and not self.spool.waiting:
                     return True
         except NETWORK:
             return False

@@ -152,6 +152,12 @@ class Spool:
         with self._lock:
             return bool(self._sizes) or not self._sent.acknowledged
 
+    @property
+    def pending(self) -> bool:
+        """Whether the last report was not acknowledged, and comes again."""
+        with self._lock:
+            return not self._sent.acknowledged and self._sent.report is not None
+
     def report(self, present: AgentReport) -> AgentReport:
         """The next report: the one before where that was not acknowledged, else `present` with as much as it may hold
         of what waits. Call it after a session, when the time is known."""

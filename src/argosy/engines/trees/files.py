@@ -5,7 +5,7 @@ from pathlib import Path
 from argosy.engines import lightgbm as lightgbm_engine
 from argosy.engines import lightgbm_file, unpickle, xgboost_file
 from argosy.engines.base import require
-from argosy.engines.trees import graph, lightgbm, onnx, sklearn, xgboost
+from argosy.engines.trees import graph, lightgbm, sklearn, xgboost
 from argosy.engines.trees.form import Ensemble
 from argosy.spec.signature import Signature
 
@@ -18,7 +18,7 @@ def read(engine: str, path: Path, signature: Signature, *, trusted: bool = False
     """The ensemble, and the texts of its categories; None where the weights are no trees. Raises Unsupported for trees
     that have no form."""
     if engine == "onnx":
-        return (onnx.read(path) or (graph.read(path), {})) if graph.has_trees(path) else None
+        return graph.read(path) if graph.has_trees(path) else None
     if engine in BOOSTERS:
         return booster(engine, path, signature)
     if engine == "sklearn":

@@ -1,32 +1,21 @@
-"""The ensemble in an ONNX model that `argosy push` made of scikit-learn trees: its thresholds and leaves are exact."""
+"""The ensemble in an ONNX model that `argosy push` made of trees: its thresholds and leaves are exact."""
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from argosy.engines.base import require
-from argosy.engines.trees.form import Ensemble, Link, Scoring, distinct
+from argosy.engines.trees.build import Tree, ensemble
+from argosy.engines.trees.form import Ensemble, distinct
+from argosy.engines.trees.onnx import ABOUT, MEMBER, About
 from argosy.spec.errors import Unsupported
 from argosy.spec.tensor import Array
 
-PLAIN = ("Cast", "Identity", "Reshape", "Unsqueeze", "Gather", "Constant")
+PLAIN = ("Cast", "Identity", "Reshape", "Unsqueeze", "Constant")
 """Operators that change no number here."""
 SCALES: dict[str, Any] = {"Sub": np.subtract, "Add": np.add, "Mul": np.multiply, "Div": np.divide}
-BINARY = ("Add", "Mul", "Sigmoid", "Sub", "Concat")
-TAILS: dict[tuple[str, ...], tuple[Link, bool]] = {
-    (): ("none", False),
-    ("ArgMax",): ("none", False),
-    ("Div",): ("none", False),
-    ("ArgMax", "Div"): ("none", False),
-    ("Add",): ("none", False),
-    ("Add", "Exp"): ("exp", False),
-    ("Add", "ArgMax", "Softmax"): ("softmax", False),
-    tuple(sorted((*BINARY, "Greater"))): ("sigmoid", True),
-    tuple(sorted((*BINARY, "GreaterOrEqual"))): ("sigmoid", True),
-}
-"""What stands behind the sum over trees → the link, and whether the classes are two."""
 
 
 class Graph:
@@ -52,14 +41,9 @@ class Graph:
             for name, value in values.items()
         }
 
-    def after(self, names: set[str]) -> list[Any]:
-        """The nodes that what has these names flows into, in order."""
-        known, found = set(names), list[Any]()
-        for node in self.nodes:
-            if known.intersection(node.input):
-                known |= {*node.output}
-                found.append(node)
-        return found
+    def user(self, name: str) -> Any:
+        """The node that takes a tensor."""
+        return next(node for node in self.nodes if name in node.input)
 
     def constant(self, node: Any) -> Array:
         """The one constant that a node is given."""
@@ -73,84 +57,84 @@ def has_trees(path: Path) -> bool:
     return any(name.startswith("TreeEnsemble") for domain, name in onnx_file.inspect(path).nodes if domain)
 
 
-def read(path: Path) -> Ensemble:
-    """The ensemble. Raises Unsupported for trees that `argosy push` has not converted, or steps before them."""
+def read(path: Path) -> tuple[Ensemble, dict[int, tuple[str, ...]]]:
+    """The ensemble, and the texts of its categories. Raises Unsupported for trees that `argosy push` has not converted,
+    or steps before them."""
     graph = Graph(path)
     trees = [node for node in graph.nodes if node.op_type.startswith("TreeEnsemble")]
-    if len(trees) != 1 or "argosy" not in trees[0].output[0]:
+    said = {each.key: each.value for each in graph.model.metadata_props}
+    if len(trees) != 1 or ABOUT not in said:
         raise Unsupported("its trees cannot be read back: push the estimator itself, with --no-convert, not its ONNX")
-    node = trees[0]
+    about = msgspec.json.decode(said[ABOUT], type=About)
+    own = {name: np.asarray(value) for name, value in graph.attributes(trees[0]).items()}
+    more: dict[str, Any] = {
+        name: getattr(about, name) for name in ("gaps", "scoring", "summed", "divisor", "truncates")
+    }
+    more |= {"base": np.array(about.base), "target": np.array(about.target, np.int64)}
+    more |= {"known": {feature: np.array(each) for feature, each in about.known.items()}}
+    if trees[0].op_type == "TreeEnsemble":
+        return ensemble(_trees(own), single=about.single, **more), about.texts
+    return _converted(graph, trees[0], own, more), about.texts
+
+
+def _converted(graph: Graph, node: Any, own: dict[str, Array], more: dict[str, Any]) -> Ensemble:
+    """Trees that `packaging.onnx_double` has written: each gives the number of a row of a table."""
     scaling = _scaling(graph, node.input[0])
     single = _single(graph, node.input[0], scaling)
-    tail = [each for each in graph.after({node.output[0]}) if each.op_type not in PLAIN]
-    if not tail or tail[0].op_type != "ReduceSum":
-        raise Unsupported(f"{tail[0].op_type if tail else 'nothing'} stands behind its trees where a sum was expected")
-    table = graph.constant(next(each for each in graph.after({node.output[0]}) if each.op_type == "Gather"))
-    base, divisor, scoring = _tail(graph, tail[1:], table.shape[1])
-    own = graph.attributes(node)
-    tracks = np.asarray(own["nodes_missing_value_tracks_true"], bool)
-    trees_of, ids = np.asarray(own["nodes_treeids"]), np.asarray(own["nodes_nodeids"])
-    roots = np.flatnonzero(ids == 0)
-    start = roots[trees_of]
-    leaf = np.array([mode == b"LEAF" for mode in own["nodes_modes"]])
-    values, target, index = spread(table[leaf], trees_of[leaf])
-    numbers = np.zeros(len(ids), np.int64)
-    numbers[leaf] = index
-    features = np.where(leaf, -1, np.asarray(own["nodes_featureids"]))
+    table = graph.constant(graph.user(graph.user(node.output[0]).output[0]))
+    start = np.flatnonzero(own["nodes_nodeids"] == 0)[own["nodes_treeids"]]
+    leaf = own["nodes_modes"] == b"LEAF"
+    values, target = table[leaf], more["target"]
+    if len(target):
+        values = values[np.arange(len(values)), target[own["nodes_treeids"][leaf]]].reshape(-1, 1)
+    features = np.where(leaf, -1, own["nodes_featureids"])
     limits: Array = np.where(leaf, 0.0, own["nodes_values_as_tensor"])
     if scaling:
-        limits[~leaf] = _folded(graph, scaling, features[~leaf], limits[~leaf])
+        limits[~leaf] = _folded(graph, scaling, features[~leaf], limits[~leaf], len(more["gaps"]))
+    numbers = np.zeros(len(leaf), np.int64)
+    known, numbers[leaf] = distinct(values)
     return Ensemble(
-        roots=roots,
+        roots=np.flatnonzero(own["nodes_nodeids"] == 0),
         feature=features,
         threshold=limits,
-        left=start + np.asarray(own["nodes_truenodeids"]),
-        right=start + np.asarray(own["nodes_falsenodeids"]),
-        left_gaps=tracks,
+        left=start + own["nodes_truenodeids"],
+        right=start + own["nodes_falsenodeids"],
+        left_gaps=own["nodes_missing_value_tracks_true"].astype(bool),
         leaf=numbers,
-        values=values,
-        gaps=("node",) * _width(graph, node.input[0]),
-        base=base,
-        scoring=scoring,
+        values=known,
         single=single and not scaling,
-        target=target,
-        divisor=divisor,
+        **more,
     )
 
 
-def spread(table: Array, trees: Array) -> tuple[Array, Array, Array]:
-    """Values of leaves, one row for each → the distinct ones, the sum that each tree is added to where that is one of
-    several, and the row of each leaf."""
-    used = np.zeros((int(trees.max()) + 1, table.shape[1]), bool)
-    np.logical_or.at(used, trees, table != 0)
-    target = np.empty(0, np.int64)
-    if table.shape[1] > 1 and (used.sum(axis=1) <= 1).all():
-        target = used.argmax(axis=1)
-        table = table[np.arange(len(table)), target[trees]].reshape(-1, 1)
-    values, index = distinct(table)
-    return values, target, index
-
-
-def _tail(graph: Graph, tail: list[Any], width: int) -> tuple[Array, float, Scoring]:
-    kinds = tuple(sorted(node.op_type for node in tail))
-    if kinds not in TAILS:
-        odd = Counter(kinds) - Counter(("Add", "Div", "ArgMax"))
-        raise Unsupported(f"{', '.join(odd) or ', '.join(kinds)} behind its trees cannot be written in C")
-    link, binary = TAILS[kinds]
-    by = {node.op_type: node for node in tail}
-    base = graph.constant(by["Add"]).reshape(-1) if "Add" in by else np.zeros(width)
-    divisor = float(graph.constant(by["Div"]).reshape(-1)[0]) if "Div" in by else 1.0
-    steep = float(graph.constant(by["Mul"]).reshape(-1)[0]) if "Mul" in by else 1.0
-    labels: tuple[int | str, ...] = ()
-    if chosen := by.get("ArgMax") or by.get("Greater") or by.get("GreaterOrEqual"):
-        gather = next(node for node in graph.after({*chosen.output}) if node.op_type == "Gather")
-        values = graph.constant(gather).reshape(-1).tolist()
-        labels = tuple(each.decode() if isinstance(each, bytes) else each for each in values)
-    return (
-        np.broadcast_to(base, (width,)).astype(np.float64),
-        divisor,
-        Scoring(link=link, steep=steep, binary=binary, second=">=" if "GreaterOrEqual" in by else ">", labels=labels),
+def _trees(own: dict[str, Array]) -> list[Tree]:
+    """The inverse of `_attributes`: in each tree the inner nodes, then the leaves, of which there is one more."""
+    starts, count = own["tree_roots"], len(own["nodes_featureids"])
+    tree = np.searchsorted(starts, np.arange(count), side="right") - 1
+    sizes = np.diff([*starts.tolist(), count])
+    left, right = (
+        own[f"nodes_{side}nodeids"] - starts[tree] + own[f"nodes_{side}leafs"] * (sizes - np.arange(len(sizes)))[tree]
+        for side in ("true", "false")
     )
+    members = own.get("membership_values", np.empty(0))
+    sets = [part[:-1].astype(np.int64) for part in np.split(members, np.flatnonzero(np.isnan(members)) + 1)[:-1]]
+    categories = dict(zip(np.flatnonzero(own["nodes_modes"] == MEMBER).tolist(), sets, strict=True))
+    found: list[Tree] = []
+    for number, (start, size) in enumerate(zip(starts.tolist(), sizes.tolist(), strict=True)):
+        inner, pad = slice(start, start + size), np.zeros(size + 1, np.int64)
+        weights = own["leaf_weights"][start + number : start + number + size + 1]
+        found.append(
+            Tree(
+                feature=np.concatenate([own["nodes_featureids"][inner], pad]),
+                threshold=np.concatenate([own["nodes_splits"][inner].astype(np.float64), pad]),
+                left=np.concatenate([left[inner], pad - 1]),
+                right=np.concatenate([right[inner], pad - 1]),
+                left_gaps=np.concatenate([own["nodes_missing_value_tracks_true"][inner], pad]),
+                values=np.concatenate([np.zeros(size), weights]).reshape(-1, 1),
+                sets={at - start: each for at, each in categories.items() if start <= at < start + size},
+            )
+        )
+    return found
 
 
 def _before(graph: Graph, name: str) -> list[Any]:
@@ -171,7 +155,7 @@ def _scaling(graph: Graph, name: str) -> list[Any]:
     return found if any(node.op_type in SCALES for node in found) else []
 
 
-def _folded(graph: Graph, steps: list[Any], features: Array, limits: Array) -> Array:
+def _folded(graph: Graph, steps: list[Any], features: Array, limits: Array, width: int) -> Array:
     """Thresholds for columns as they are before they are scaled: the largest float32 that is scaled to no more than
     each. Scaling never changes the order of two numbers, so that no test of a float32 has another outcome."""
     import onnx
@@ -188,7 +172,6 @@ def _folded(graph: Graph, steps: list[Any], features: Array, limits: Array) -> A
                 found = SCALES[node.op_type](found, factor)
         return found
 
-    width = _width(graph, "")
     low, high = np.full(len(limits), -0x7F800000, np.int64), np.full(len(limits), 0x7F800000, np.int64)
     with np.errstate(all="ignore"):
         while (low < high).any():
@@ -209,14 +192,9 @@ def _single(graph: Graph, name: str, folded: list[Any]) -> bool:
     those that are folded into thresholds."""
     steps = _before(graph, name)
     kinds = {node.op_type for node in steps if not any(node is each for each in folded)}
-    if odd := sorted(kinds - {*PLAIN, "Concat", "Split"} | {"Gather"} & kinds):
+    if odd := sorted(kinds - {*PLAIN, "Concat", "Split"}):
         raise Unsupported(f"the step {', '.join(odd)} before its trees cannot be written in C")
     import onnx
 
     casts = [graph.attributes(node)["to"] for node in steps if node.op_type == "Cast"]
     return onnx.TensorProto.FLOAT in casts or bool(graph.single)
-
-
-def _width(graph: Graph, name: str) -> int:
-    shapes = [value.type.tensor_type.shape.dim for value in graph.model.graph.input]
-    return sum(dims[1].dim_value if len(dims) > 1 else 1 for dims in shapes)

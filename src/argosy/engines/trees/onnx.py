@@ -1,15 +1,12 @@
-"""An ensemble as an ONNX model and back: one node of trees (ai.onnx.ml 5), which sums in the library's type, and its
-link. What no node says stands in the metadata of the file, so that C is made of it, too."""
+"""An ensemble as an ONNX model: one node of trees (ai.onnx.ml 5), which sums in the library's type, and its link. What
+no node says stands in the metadata of the file, so that C is made of it, too (`graph.read`)."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from argosy.engines.base import require
-from argosy.engines.trees.build import Tree, ensemble
 from argosy.engines.trees.form import ZERO, Ensemble, Gaps, Scoring, distinct
 from argosy.spec.errors import Unsupported
 from argosy.spec.signature import Signature, TensorSpec
@@ -27,6 +24,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
 
     gaps: tuple[Gaps, ...]
     base: tuple[float, ...]
+    target: tuple[int, ...]
     scoring: Scoring
     single: bool
     summed: str
@@ -101,15 +99,19 @@ def model(form: Ensemble, signature: Signature, texts: Mapping[int, tuple[str, .
     )
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 5)]
     found = helper.make_model(made, opset_imports=opsets, ir_version=9)
-    about = msgspec.convert(
-        {name: getattr(form, name) for name in About.__struct_fields__ if name != "texts"}
-        | {"base": form.base.tolist(), "known": {at: each.tolist() for at, each in form.known.items()}}
-        | {"texts": texts or {}},
-        About,
-        from_attributes=True,
-    )
-    helper.set_model_props(found, {ABOUT: msgspec.json.encode(about).decode()})
+    tell(found, form, texts or {})
     return found.SerializeToString(deterministic=True)
+
+
+def tell(model: Any, form: Ensemble, texts: Mapping[int, tuple[str, ...]]) -> None:
+    """Write in the metadata of an ONNX model what `graph.read` needs beside its node of trees."""
+    from onnx import helper
+
+    plain = {name: getattr(form, name) for name in About.__struct_fields__ if name != "texts"}
+    plain |= {"base": form.base.tolist(), "target": form.target.tolist(), "texts": texts}
+    plain |= {"known": {feature: each.tolist() for feature, each in form.known.items()}}
+    about = msgspec.convert(plain, About, from_attributes=True)
+    helper.set_model_props(model, {ABOUT: msgspec.json.encode(about).decode()})
 
 
 def _based(form: Ensemble) -> Ensemble:
@@ -228,63 +230,6 @@ def _attributes(form: Ensemble, kind: Any) -> dict[str, Any]:
         "leaf_weights": tensor(form.values[form.leaf[ends], 0].astype(kind)),
         **({"membership_values": tensor(np.array(members, kind))} if members else {}),
     }
-
-
-def read(path: Path) -> tuple[Ensemble, dict[int, tuple[str, ...]]] | None:
-    """The ensemble in a file that `model` has made, and the texts of its categories; None for another file."""
-    onnx: Any = require("onnx", "onnx", f"reading the trees of {path.name}")
-    loaded = onnx.load(path)
-    said = {each.key: each.value for each in loaded.metadata_props}
-    if ABOUT not in said:
-        return None
-    about = msgspec.json.decode(said[ABOUT], type=About)
-    node = next(each for each in loaded.graph.node if each.op_type == "TreeEnsemble")
-    own: dict[str, Any] = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
-    own = {
-        name: onnx.numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else np.asarray(value)
-        for name, value in own.items()
-    }
-    more = {name: getattr(about, name) for name in ("gaps", "scoring", "single", "summed", "divisor", "truncates")}
-    starts = own["tree_roots"]
-    first = np.arange(len(starts)) + starts  # a tree has a leaf more than other nodes
-    form = ensemble(
-        _trees(own),
-        base=np.array(about.base),
-        known={at: np.array(each) for at, each in about.known.items()},
-        target=own["leaf_targetids"][first] if len(about.base) > 1 else np.empty(0, np.int64),
-        **more,
-    )
-    return form, about.texts
-
-
-def _trees(own: dict[str, Array]) -> list[Tree]:
-    """The inverse of `_attributes`: in each tree the inner nodes, then the leaves, of which there is one more."""
-    starts, count = own["tree_roots"], len(own["nodes_featureids"])
-    tree = np.searchsorted(starts, np.arange(count), side="right") - 1
-    sizes = np.diff([*starts.tolist(), count])
-    left, right = (
-        own[f"nodes_{side}nodeids"] - starts[tree] + own[f"nodes_{side}leafs"] * (sizes - np.arange(len(sizes)))[tree]
-        for side in ("true", "false")
-    )
-    members = own.get("membership_values", np.empty(0))
-    sets = [part[:-1].astype(np.int64) for part in np.split(members, np.flatnonzero(np.isnan(members)) + 1)[:-1]]
-    categories = dict(zip(np.flatnonzero(own["nodes_modes"] == MEMBER).tolist(), sets, strict=True))
-    found: list[Tree] = []
-    for number, (start, size) in enumerate(zip(starts.tolist(), sizes.tolist(), strict=True)):
-        inner, pad = slice(start, start + size), np.zeros(size + 1, np.int64)
-        weights = own["leaf_weights"][start + number : start + number + size + 1]
-        found.append(
-            Tree(
-                feature=np.concatenate([own["nodes_featureids"][inner], pad]),
-                threshold=np.concatenate([own["nodes_splits"][inner].astype(np.float64), pad]),
-                left=np.concatenate([left[inner], pad - 1]),
-                right=np.concatenate([right[inner], pad - 1]),
-                left_gaps=np.concatenate([own["nodes_missing_value_tracks_true"][inner], pad]),
-                values=np.concatenate([np.zeros(size), weights]).reshape(-1, 1),
-                sets={at - start: each for at, each in categories.items() if start <= at < start + size},
-            )
-        )
-    return found
 
 
 def _scores(graph: Steps, form: Ensemble, sums: str) -> str:

@@ -1,0 +1,47 @@
+"""`argosy fleet deploy`: what is declared by a file and by options."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from argosy.cli.deployments import declared
+from argosy.spec.errors import InvalidArgument
+from argosy.spec.fleet import Wave
+
+NONE: dict[str, Any] = dict.fromkeys(
+    ("waves", "minimum", "reports", "failures", "silence", "shadow", "rows", "agreement", "payloads")
+) | {"match": ()}
+
+
+def test_options_win_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "update.yaml"
+    file.write_text("model: m:1\nmatch: {site: a}\nseconds: 5\ntrial: {rows: 7, errors: 0.02}\nstop: {alpha: 0.05}\n")
+    given = NONE | {"waves": "3,50%,100%", "minimum": "2m", "failures": "2%", "shadow": False, "match": ("site=b",)}
+    found = declared("cars", "m:2", file, given)
+    assert (found.model, found.match, found.seconds) == ("m:2", {"site": "b"}, 120.0)
+    assert found.waves == (Wave(devices=3), Wave(share=0.5), Wave(share=1.0))
+    assert (found.trial.rows, found.trial.errors, found.trial.mode) == (7, 0.02, "live")
+    assert (found.stop.alpha, found.stop.failures) == (0.05, 0.02)
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "message"),
+    [
+        ("fleet: boats\nmodel: m", {}, "it is for fleet 'boats', not for 'cars'"),
+        ("model: m\nwaev: []", {}, "unknown key 'waev'.*did you mean 'waves'"),
+        ("match: {}", {}, "name the model to deploy"),
+        ("model: m", {"failures": "many"}, "--failures is a share, as 5% or 0.05, not 'many'"),
+        ("model: m", {"failures": "100%"}, "failures must be below 1"),
+        ("model: m", {"minimum": "soon"}, "--minimum is 30m, 4h"),
+        ("model: m", {"match": ("site",)}, "--match: write KEY=VALUE"),
+        ("model: m", {"waves": "10%"}, "the last wave has to take in every device"),
+        ("trial: 3\nmodel: m", {"rows": 4}, "trial"),
+        ("[1, 2]", {}, "update.yaml"),
+    ],
+)
+def test_what_is_refused(tmp_path: Path, text: str, given: dict[str, Any], message: str) -> None:
+    file = tmp_path / "update.yaml"
+    file.write_text(text)
+    with pytest.raises(InvalidArgument, match=message):
+        declared("cars", None, file, NONE | given)
