@@ -1,6 +1,7 @@
 """Plans: which ways there are to a package, that each is made once, and what is kept."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,9 +10,9 @@ import numpy as np
 import pytest
 
 from argosy.edge import delta
-from argosy.edge.delta import Making, Ways
+from argosy.edge.delta import Making, Ways, compression
 from argosy.edge.wire import Transfer, TransferPlan
-from argosy.spec.errors import ArgosyError, BadPackage, NotFound, StorageFull, Unavailable
+from argosy.spec.errors import ArgosyError, BadPackage, MissingExtra, NotFound, StorageFull, Unavailable
 from argosy.store.layout import Layout
 from tests.store.samples import FILES, model_manifest, write_folder
 
@@ -176,6 +177,12 @@ def test_in_a_child(layout: Layout, tmp_path: Path, old: str, new: str) -> None:
     ways.close()
     with pytest.raises((ArgosyError, RuntimeError)):
         ways.plan(put(layout, tmp_path / "third", WEIGHTS[8:]), [old])
+
+
+def test_without_zstd_no_deployment_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    with pytest.raises(MissingExtra, match="the extra 'edge'"):
+        compression()
 
 
 def test_a_plan_goes_over_the_wire(ways: Ways, old: str, new: str) -> None:

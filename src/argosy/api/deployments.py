@@ -7,6 +7,7 @@ from typing import Annotated, cast, get_args
 import msgspec
 
 from argosy.api.route import Route, Services, Why
+from argosy.edge.delta import compression
 from argosy.fleets import update
 from argosy.fleets.status import DeploymentStatus
 from argosy.fleets.waves import Order
@@ -39,6 +40,7 @@ async def begin(services: Services, fleet: str, body: NewDeployment) -> Deployme
 
 
 def _made(services: Services, declared: Deployment, cause: Cause) -> fleets.Deployment:
+    compression()
     store, now = services.store, time.time()
     of = store.fleets.get(declared.fleet)
     version = store.registry.resolve(declared.model)

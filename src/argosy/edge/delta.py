@@ -104,7 +104,8 @@ def described(blob: Path, job: Making) -> Transfer:
     return Transfer(kind=job.kind, bytes=size, blob=name, size=size, pieces=tuple(pieces), base=job.base or None)
 
 
-def _zstd() -> Any:
+def compression() -> Any:
+    """The package that makes ways. Raises MissingExtra."""
     try:
         import zstandard
     except ImportError:
@@ -113,7 +114,7 @@ def _zstd() -> Any:
 
 
 def _compressed(data: memoryview | bytes, level: int, prefix: memoryview | None = None) -> bytes:
-    zstd = _zstd()
+    zstd = compression()
     options = {"source_size": len(data), "window_log": WINDOW}
     if prefix:
         options |= {"dict_size": len(prefix), "window_log": WINDOW + 1, "enable_ldm": True}
@@ -123,7 +124,7 @@ def _compressed(data: memoryview | bytes, level: int, prefix: memoryview | None 
 
 
 def _whole(new: memoryview, output: Any) -> None:
-    zstd = _zstd()
+    zstd = compression()
     level = LEVEL if len(new) < LARGE else FAST
     given = zstd.ZstdCompressionParameters.from_level(level, source_size=len(new), window_log=WINDOW)
     with zstd.ZstdCompressor(compression_params=given).stream_writer(output, size=len(new), closefd=False) as writer:
