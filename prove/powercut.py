@@ -225,7 +225,8 @@ def device(home: Path, seed: str, careless: bool) -> None:
 
 def _over(state: agents.State, index: int) -> bool:
     """Whether update `index` was taken, or refused."""
-    return state.phase == "idle" and (state.floor == index or f"update {index} " in state.refused)
+    denied = any(each.index == index for each in state.denied)
+    return state.phase == "idle" and (denied or state.floor == index or f"update {index} " in state.refused)
 
 
 def main() -> int:

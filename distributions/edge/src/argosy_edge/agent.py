@@ -303,6 +303,7 @@ class Agent:
             case "verify" if update:
                 verify(folder, update)
             case "selftest" if update:
+                slots.forget()
                 models.selftest(update, folder)
             case "load" if update:
                 verify(folder, update)

@@ -121,6 +121,11 @@ class Fetcher:
             source = self._place(file) if self._place(file).exists() else have.get(file.sha256)
             if source is None or not source.is_file():
                 raise BadPackage(f"{file.path} was not fetched")
+            target.unlink(missing_ok=True)
+            with suppress(OSError):
+                if source == self._place(file):  # Written once, and never again: a disk needs no second copy of it.
+                    os.link(source, target)
+                    continue
             shutil.copyfile(source, target)
             with target.open("rb+") as written:
                 os.fsync(written.fileno())

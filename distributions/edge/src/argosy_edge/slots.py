@@ -226,6 +226,11 @@ class Slots:
         own.mkdir(exist_ok=True, mode=0o700)
         return own
 
+    def forget(self) -> None:
+        """Take away what was fetched: it lies in a slot."""
+        shutil.rmtree(self.parts, ignore_errors=True)
+        self.parts.mkdir(exist_ok=True, mode=0o700)
+
     def fill(self, place: Place, write: Callable[[Path], None]) -> None:
         """Let a slot have what is written to a folder, in place of what it had."""
         fresh = self.root / "slots" / ".next"
@@ -244,8 +249,7 @@ class Slots:
             if place not in state.slots and place != state.committed:
                 shutil.rmtree(self.folder(place), ignore_errors=True)
         if parts:
-            shutil.rmtree(self.parts, ignore_errors=True)
-            self.parts.mkdir(mode=0o700)
+            self.forget()
         named = {content.envelope for content in (*state.slots.values(), *([state.target] if state.target else []))}
         for path in self._updates.glob("*"):
             if path.stem not in named:

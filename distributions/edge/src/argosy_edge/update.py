@@ -43,7 +43,7 @@ from argosy_edge.trial import Tally
 from argosy_edge.wire import Phase, Update
 
 MOST_DENIED = 200
-LONGEST_WAIT = 3600.0
+LONGEST_WAIT = 300.0
 """Seconds between two attempts at what failed for a reason that may pass."""
 
 Next = tuple[Decision, State]
