@@ -42,10 +42,16 @@ def written(folder: Path, nodes, constants, signature, rows, name="model", **man
     (folder / "golden").mkdir()
     kinds = {"FP32": TensorProto.FLOAT, "INT64": TensorProto.INT64, "BYTES": TensorProto.STRING}
     sides = [
-        [helper.make_tensor_value_info(p.source or p.name, kinds[p.datatype], [a if a >= 0 else "N" for a in p.shape])
-         for p in side]
+        [
+            helper.make_tensor_value_info(
+                port.source or port.name,
+                kinds[port.datatype],
+                [size if size >= 0 else f"N{axis}" for axis, size in enumerate(port.shape)],
+            )
+            for port in side
+        ]
         for side in (signature.inputs, signature.outputs)
-    ]  # fmt: skip
+    ]
     given = [numpy_helper.from_array(np.asarray(value), key) for key, value in constants.items()]
     graph = helper.make_graph(nodes, "graph", *sides, given)
     save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), folder / "model.onnx")
@@ -84,6 +90,13 @@ def classifier(folder, order=(0, 1, 2), name="model", **manifest):
     """Three classes of four numbers; `order` exchanges the classes."""
     constants = {"w": WEIGHTS[:, list(order)]}
     return written(folder, SCORES, constants, SIGNATURE, {"x": ROWS}, name, **manifest)
+
+
+def free(folder):
+    """Doubles numbers, of rows as wide as they come."""
+    ports = [TensorSpec(name=name, datatype="FP32", shape=(-1, -1)) for name in ("x", "twice")]
+    nodes = [node("Add", ["x", "x"], ["twice"])]
+    return written(folder, nodes, {}, Signature(inputs=(ports[0],), outputs=(ports[1],)), {"x": ROWS}, "free")
 
 
 def texts(folder):

@@ -1,6 +1,10 @@
 """A package on a device: what is loaded, what is refused, and that it is held to its golden examples and budget."""
 
+import shutil
+
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 
 from argosy.packaging.package import OUTPUTS
@@ -9,7 +13,7 @@ from argosy.spec.tensor import Tensor
 from argosy_edge import model, tensors
 from argosy_edge.errors import AgentError, BadPackage, GoldenMismatch, InvalidArgument, OverBudget, Unsupported
 from argosy_edge.wire import Budget
-from tests.distributions.edge.packages import COLUMNS, ROWS, classifier, texts
+from tests.distributions.edge.packages import COLUMNS, ROWS, classifier, free, texts
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +72,25 @@ def test_texts_go_in_and_out_under_the_names_of_the_signature(tmp_path):
     for odd in (b"a\0b", b"\xff"):
         with pytest.raises(InvalidArgument, match="element 0"):
             found.answer({"text": np.array([odd], object)})
+
+
+def test_a_model_of_free_shapes_takes_rows_of_any_width(tmp_path):
+    found = model.load(tmp_path / "p", free(tmp_path / "p"))
+    assert found.selftest().rows == 8
+    for width in (0, 1, 7, 4000):
+        assert (found.predict(np.ones((2, width), "f4"))["twice"] == np.full((2, width), 2)).all()
+
+
+def test_a_model_of_a_newer_runtime_is_refused_naming_the_one_there_is(package, tmp_path):
+    folder, manifest = package
+    there = shutil.copytree(folder, tmp_path / "p")
+    newer = onnx.load(there / "model.onnx")
+    newer.opset_import[0].version = 999
+    onnx.save(newer, there / "model.onnx")
+    with pytest.raises(
+        BadPackage, match=rf"onnxruntime {onnxruntime.__version__} cannot load model.onnx: ONNX Runtime only"
+    ):
+        model.load(there, manifest)
 
 
 @pytest.mark.parametrize("engine", ["sklearn", "llamacpp"])

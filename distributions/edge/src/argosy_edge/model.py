@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -275,6 +276,10 @@ def _decoded(name: str, array: Array) -> Array:
     return out
 
 
+_NOISE = re.compile(r"^\d+ : \w+ : |Load model from \S+ failed:\s*|\S+\.(cc|h):\d+:? (\w+ \S+\(.*?\) (?=[A-Z]))?")
+"""Codes of onnxruntime, and places in its sources."""
+
+
 def _said(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return text.rpartition("[ONNXRuntimeError] : ")[2][:400] or type(error).__name__
+    text = " ".join(str(error).split()).rpartition("[ONNXRuntimeError] : ")[2]
+    return _NOISE.sub("", text)[:400] or type(error).__name__
