@@ -85,12 +85,13 @@ class Usage:
         while not self._ends.wait(0.5):
             self.most = max(self.most, self.process.memory_info().rss)
 
-    def end(self) -> tuple[float, float, float]:
-        """Cores on average, those of its children, and the most megabytes."""
+    def end(self) -> tuple[float, float, float, float]:
+        """CPU seconds, cores on average, those of its children, and the most megabytes."""
         self._ends.set()
         seconds = time.monotonic() - self.begun
         most = max(self.most, self.process.memory_info().rss)
-        return (self._cpu() - self.spent) / seconds, (self._children() - self.others) / seconds, most / 1e6
+        spent = self._cpu() - self.spent
+        return spent, spent / seconds, (self._children() - self.others) / seconds, most / 1e6
 
 
 @contextmanager
@@ -125,9 +126,9 @@ def platform(root: Path) -> Generator[tuple[ControlClient, int]]:
 
 
 @contextmanager
-def devices(url: str, token: str, number: int) -> Generator[dict[str, int]]:
+def devices(url: str, token: str, number: int, trial: float) -> Generator[dict[str, int]]:
     """So many devices in a process of their own; what they count, as they last said."""
-    words = [sys.executable, "-m", "prove.fleetdevices", url, NAME, token, str(number), "m:2"]
+    words = [sys.executable, "-m", "prove.fleetdevices", url, NAME, token, str(number), "m:2", str(trial)]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     counted: dict[str, int] = {}
     lines = process.stdout
@@ -155,14 +156,14 @@ def until(what: str, done: Any, longest: float = PATIENCE) -> float:
     return time.monotonic() - begun
 
 
-def live(number: int, minimum: float) -> bool:
+def live(number: int, minimum: float, trial: float = 20.0) -> bool:
     """The first part. Prints a line for each phase; whether all of it held."""
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # others' disk is not what is measured
     with tempfile.TemporaryDirectory(dir=memory) as folder, platform(Path(folder)) as (api, pid):
         api.post("/v1/fleets", {"name": NAME})
         made = api.post(f"/v1/fleets/{NAME}/tokens", {"uses": number, "seconds": 3600})
         path = f"/v1/fleets/{NAME}/deployments"
-        with devices(made["url"], made["token"], number) as counted:
+        with devices(made["url"], made["token"], number, trial) as counted:
             usage = Usage(pid)
             took = until(f"not all enrolled: {counted}", lambda: counted.get("sessions", 0) >= number)
             held = [told("enrolment", took, usage, counted)]
@@ -186,9 +187,10 @@ def live(number: int, minimum: float) -> bool:
 
 
 def told(what: str, took: float, usage: Usage, counted: dict[str, int]) -> bool:
-    cores, others, most = usage.end()
+    spent, cores, others, most = usage.end()
     good = cores <= CORES and most <= MEGABYTES
-    print(f"{'ok  ' if good else 'MISS'} {what}: {took:.0f} s, the platform takes {cores:.2f} cores and {most:.0f} MB")
+    taken = f"{spent:.0f} s of CPU, {cores:.2f} cores, and {most:.0f} MB"
+    print(f"{'ok  ' if good else 'MISS'} {what}: {took:.0f} s, the platform takes {taken}")
     print(f"  its gateway and the others {others:.2f} cores; the devices counted {dict(counted)}", flush=True)
     return good
 

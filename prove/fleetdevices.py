@@ -1,7 +1,8 @@
-"""Devices that are simulated on real sockets: `python -m prove.fleetdevices URL FLEET TOKEN NUMBER BAD`.
+"""Devices that are simulated on real sockets: `python -m prove.fleetdevices URL FLEET TOKEN NUMBER BAD TRIAL`.
 
 Each has a key of its own, enrols, begins a session, asks what to run, fetches it, and reports a trial and its end, as
-the agent does; an update whose reference is BAD is rolled back. Most ask again after the time that they are told, some
+the agent does; an update whose reference is BAD is rolled back. TRIAL: seconds that an update is
+tried, on average. Most ask again after the time that they are told, some
 wait for news on a connection of their own; the others share connections, since the kernel would have few ports left.
 Addresses are spread over 127.0.0.0/8, as those of sites would be. What it counts is a line of JSON each second.
 """
@@ -23,8 +24,6 @@ from argosy.edge import statement, wire
 
 S = TypeVar("S")
 POOL, AT_ONCE, WAITING = 96, 48, 300
-TRIAL = (10.0, 30.0)
-"""Seconds that a device tries an update, from and to."""
 FACTS = wire.Facts(machine="aarch64", agent="0.1.0", python="3.13.1", onnxruntime="1.24.1", memory=2**30, disk=2**33)
 COUNTED: Counter[str] = Counter()
 
@@ -81,9 +80,10 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 class Fleet:
     """All devices, and the connections that they share."""
 
-    def __init__(self, url: str, name: str, token: str, bad: str) -> None:
+    def __init__(self, url: str, name: str, token: str, bad: str, trial: float) -> None:
         parts = urlsplit(url)
-        self.host, self.port, self.name, self.token, self.bad = parts.hostname or "", parts.port or 80, name, token, bad
+        self.host, self.port, self.name, self.token = parts.hostname or "", parts.port or 80, name, token
+        self.bad, self.trial = bad, trial
         self.pool: asyncio.LifoQueue[Connection] = asyncio.LifoQueue()
         for each in range(POOL):
             self.pool.put_nowait(self.connection(each))
@@ -175,7 +175,7 @@ class Device:
         arm = wire.Arm(requests=100, errors=0, latency=cells)
         trial = wire.Quality(stable=arm, candidate=arm, compared=100, agreed=100)
         await self.report(phase="trial", index=update.index, candidate=update.package)
-        await asyncio.sleep(random.uniform(*TRIAL))
+        await asyncio.sleep(random.uniform(0.5, 1.5) * self.fleet.trial)
         good = update.ref != self.fleet.bad
         kind: Any = "committed" if good else "rolled_back"
         event = wire.DeviceEvent(
@@ -191,9 +191,9 @@ class Device:
         await self.ask("POST", "/report", wire.AgentReport(number=self.said, boot=1, **said))
 
 
-async def main(url: str, name: str, token: str, devices: int, bad: str) -> None:
+async def main(url: str, name: str, token: str, devices: int, bad: str, trial: float) -> None:
     """Until it is killed."""
-    fleet = Fleet(url, name, token, bad)
+    fleet = Fleet(url, name, token, bad, trial)
     tasks = [asyncio.create_task(Device(fleet, number).live()) for number in range(devices)]
     while tasks:
         await asyncio.sleep(1)
@@ -201,4 +201,4 @@ async def main(url: str, name: str, token: str, devices: int, bad: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5]))
+    asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5], float(sys.argv[6])))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from argosy.cli.deployments import declared
+from argosy.cli.deployments import _only, declared
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.fleet import Wave
 
@@ -45,3 +45,12 @@ def test_what_is_refused(tmp_path: Path, text: str, given: dict[str, Any], messa
     file.write_text(text)
     with pytest.raises(InvalidArgument, match=message):
         declared("cars", None, file, NONE | given)
+
+
+def test_an_order_without_a_number_is_for_the_one_that_is_under_way() -> None:
+    one, two, old = ({"number": n, "state": s} for n, s in ((1, "running"), (2, "paused"), (3, "done")))
+    assert _only("cars", [one, old]) == 1
+    with pytest.raises(InvalidArgument, match="2 deployments are under way: 1, 2"):
+        _only("cars", [one, two, old])
+    with pytest.raises(InvalidArgument, match="fleet 'cars': none is"):
+        _only("cars", [old])

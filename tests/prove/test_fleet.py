@@ -7,7 +7,7 @@ from prove import fleet
 
 @pytest.mark.slow
 def test_three_hundred_devices_on_a_platform(capsys: pytest.CaptureFixture[str]) -> None:
-    assert fleet.live(300, 5.0), capsys.readouterr().out
+    assert fleet.live(300, 5.0, trial=2.0), capsys.readouterr().out
 
 
 @pytest.mark.slow

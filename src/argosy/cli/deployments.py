@@ -172,15 +172,26 @@ def _order(what: str, help: str) -> click.Command:
     """One command that gives one order."""
 
     @click.argument("name", metavar="FLEET")
-    @click.argument("number", type=click.IntRange(1))
+    @click.argument("number", type=click.IntRange(1), required=False)
     @reason_option
     @json_option
-    def give(name: str, number: int, reason: str, as_json: bool) -> None:
+    def give(name: str, number: int | None, reason: str, as_json: bool) -> None:
+        number = number or _only(name, control().get(f"{path(name)}/deployments"))
         found = control().post(f"{path(name)}/deployments/{number}/{what}", why(reason))
         emit(found, as_json, lambda: click.echo(f"deployment {number} is {found['state']}"))
 
+    help = f"{help} Without NUMBER: the one that is under way."
     example = f"\n\nJSON: see `argosy fleet status`.\n\n\b\nExample:\n  argosy fleet {what} scanners 3"
     return click.command(what, cls=Command, help=help + example)(give)
+
+
+def _only(name: str, found: list[dict[str, Any]]) -> int:
+    """The number of the one deployment that is under way. Raises InvalidArgument."""
+    numbers = [one["number"] for one in found if one["state"] in ("running", "paused")]
+    if len(numbers) != 1:
+        there = f"{len(numbers)} deployments are under way: {', '.join(map(str, numbers))}" if numbers else "none is"
+        raise InvalidArgument(f"name the number of the deployment of fleet '{name[:63]}': {there}")
+    return numbers[0]
 
 
 COMMANDS = (

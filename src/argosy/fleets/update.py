@@ -1,5 +1,6 @@
 """A package of the store → the signed update of a fleet; and which devices cannot run it."""
 
+import functools
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -122,6 +123,7 @@ def check_some_fit(found: wire.Update, devices: Iterable[Mapping[str, Any]]) -> 
         raise InvalidArgument(f"none of the devices that it is for can run it: {told}")
 
 
+@functools.lru_cache(256)
 def _version(text: str) -> tuple[int, ...]:
     numbers: list[int] = []
     for part in text.split(".")[:3]:
