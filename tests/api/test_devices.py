@@ -355,3 +355,17 @@ def test_a_device_has_the_plans_of_its_own_packages_alone(world: World) -> None:
     one.token = ""
     refused(one.get(f"/plan?package={mine}"), 401, wire.SESSION)
     refused(one.get("/blobs/" + "0" * 64), 401, wire.SESSION)
+
+
+def test_the_more_devices_there_are_the_longer_each_waits(world: World) -> None:
+    one = world.device()
+    assert one.desired().poll == 30
+    for each in range(6000):
+        world.api.hear(f"other-{each}")
+    world.clock.now += 16
+    one.desired()
+    assert one.desired().poll == pytest.approx(6000 * 30 / 15 / 150, rel=0.01)
+    for _ in range(3):
+        world.clock.now += 16
+        one.desired()
+    assert one.desired().poll == 30

@@ -51,6 +51,8 @@ WAITING = 1000
 DIRECT = 32
 """Those that wait at the control API's own port, which has few connections."""
 LONGEST, POLL = 55.0, 30.0
+MOST_POLL, ASKS = 90.0, 150.0
+"""Where devices are so many that more would ask each second, they are told to wait longer, so many seconds at most."""
 FLUSH = 15.0
 """Seconds between two writings of when devices were heard."""
 SPREAD = 5.0
@@ -77,6 +79,7 @@ class DeviceApi:
         self._tokens: Tokens | None = None
         self.waiting: dict[str, tuple[str, asyncio.Event]] = {}
         self._heard: dict[str, float] = {}
+        self._poll = POLL
         self._flushed, self._changes, self._ending = 0.0, 0, False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -129,7 +132,7 @@ class DeviceApi:
             raise Unauthenticated(f"device '{device.id}' has begun another session")
         if device.previous:
             await asyncio.to_thread(self._devices.used, device.id, device.session)
-        self._hear(device.id)
+        self.hear(device.id)
         return asked
 
     async def challenge(self, body: wire.ChallengeRequest) -> wire.Challenge:
@@ -209,7 +212,7 @@ class DeviceApi:
         while True:
             self._loop, seen = loop, self._changes
             asked = await self._asked(bearer)
-            found, left = wanted(asked), ends - loop.time()
+            found, left = wanted(asked, self._poll), ends - loop.time()
             if found.revision != after or left <= 0 or len(self.waiting) >= most or self._ending:
                 return as_json(found)
             changed = asyncio.Event()
@@ -246,12 +249,14 @@ class DeviceApi:
         for event in events:
             loop.call_later(random.random() * SPREAD * len(events) / WAITING, event.set)
 
-    def _hear(self, device: str) -> None:
+    def hear(self, device: str) -> None:
+        """A device was heard."""
         now = self._clock()
         self._heard[device] = now
         if not self._flushed <= now < self._flushed + FLUSH:
             self._flushed = now
             heard, self._heard = self._heard, {}
+            self._poll = min(MOST_POLL, max(POLL, len(heard) * self._poll / FLUSH / ASKS))
             task = asyncio.create_task(asyncio.to_thread(self._devices.note_seen, heard))
             self._tasks.add(task)
             task.add_done_callback(self._noted)
@@ -263,17 +268,17 @@ class DeviceApi:
             task.exception()
 
 
-def wanted(asked: Asked) -> wire.Desired:
-    """What a device is told to run."""
+def wanted(asked: Asked, poll: float = POLL) -> wire.Desired:
+    """What a device is told to run, and when to ask again."""
     if not asked.number:
-        return wire.Desired(revision="0", poll=POLL)
+        return wire.Desired(revision="0", poll=poll)
     over, hold = asked.state in ("aborted", "stopped"), asked.state == "paused"
     return wire.Desired(
         revision=f"{asked.number}.{'over' if over else 'hold' if hold else 'go'}",
         update=None if over else msgspec.json.decode(asked.envelope or b"", type=wire.Envelope),
         hold=hold,
         drop=over,
-        poll=POLL,
+        poll=poll,
     )
 
 
