@@ -173,7 +173,7 @@ import msgspec, numpy, zstandard
 from argosy.edge import transfer
 from argosy.edge.wire import Transfer, UpdateFile
 used = next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmData"))
-resource.setrlimit(resource.RLIMIT_DATA, (used + 64_000_000,) * 2)
+resource.setrlimit(resource.RLIMIT_DATA, (used + 40_000_000,) * 2)
 root = Path(sys.argv[1])
 way, file = (msgspec.json.decode(each, type=kind) for each, kind in zip(sys.argv[2:], (Transfer, UpdateFile)))
 transfer.apply(way, root / "ways" / way.blob, root / "out", file, root / "old")
