@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from argosy_edge import __version__
-from argosy_edge.errors import AgentError, InvalidArgument, StorageFull
+from argosy_edge.errors import AgentError, InvalidArgument, NotFound, StorageFull
 from argosy_edge.identity import Identity, Platform, facts
 from argosy_edge.link import enrol
 from argosy_edge.slots import Slots
@@ -77,6 +77,9 @@ def _parser() -> argparse.ArgumentParser:
 
     one = commands.add_parser("factory", parents=[home], help="let the committed model be its factory model, for good")
     one.set_defaults(do=_factory)
+    one = commands.add_parser("allow", parents=[home], help="let a package be tried again that was rolled back here")
+    one.add_argument("package", help="its digest, or the beginning of it, as `argosy-edge status` shows it")
+    one.set_defaults(do=_allow)
     one = commands.add_parser("key", parents=[home], help="print the public key, which is made where there is none")
     one.set_defaults(do=_key)
     return parser
@@ -234,3 +237,17 @@ def _factory(given: Any) -> None:
     finally:
         slots.release()
     print(f"{update.ref} is the factory model of this device, for good")
+
+
+def _allow(given: Any) -> None:
+    slots = Slots(given.home)
+    slots.claim()
+    try:
+        state, _ = slots.read()
+        found = [each for each in state.denied if each.package.startswith(given.package)]
+        if len({each.package for each in found}) != 1:
+            raise NotFound(f"{len(found)} packages that are denied begin with '{given.package}': argosy-edge status")
+        slots.write(msgspec.structs.replace(state, denied=tuple(each for each in state.denied if each not in found)))
+    finally:
+        slots.release()
+    print(f"{found[0].package} may be tried again, once it is deployed anew")
