@@ -12,6 +12,7 @@ from argosy.client.local import locate
 from argosy.packaging.environment import uv
 from argosy_edge import __version__
 
+pytestmark = pytest.mark.xdist_group("argosy-edge wheel")
 ROOT = Path(__file__).parents[3]
 MB = 1_000_000
 WEIGHT = """
