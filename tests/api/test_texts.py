@@ -50,7 +50,16 @@ WORDS = {
     *("GatewayReport.run", "GatewayReport.refused", "GatewayReport.url", "GatewayReport.envoy"),
     *("GatewayReport.waiting", "GatewayTraffic.endpoint", "GatewayTraffic.revision", "Run.run", "Sender.key"),
     *("Price.currency", "UsageQuery.by", "BatchJob.template", "Guard.refusals", "NewFleet.name", "NewFleet.owner"),
-    *("NewFleet.signers", "NewFleet.actor", "NewFleet.reason", "NewToken.labels", "NewToken.actor", "NewToken.reason"),
+    *(
+        "NewFleet.signers",
+        "NewKeys.actor",
+        "NewKeys.reason",
+        "NewFleet.actor",
+        "NewFleet.reason",
+        "NewToken.labels",
+        "NewToken.actor",
+        "NewToken.reason",
+    ),
     *("NewLabels.labels", "NewLabels.actor", "NewLabels.reason", "WhichDevices.labels", "WhichDevices.after"),
 }
 """Every other text: names, columns, words for the history."""

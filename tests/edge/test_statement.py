@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from argosy.edge.statement import (
+    KEYS,
     UPDATE,
     BadStatement,
     chain_key,
@@ -17,14 +18,17 @@ from argosy.edge.statement import (
     key_name,
     opened,
     pae,
+    renewed,
     seal,
     sign,
 )
-from argosy.edge.wire import Envelope, Update, UpdateFile
-from argosy.spec.errors import InvalidArgument
+from argosy.edge.wire import Envelope, KeySet, Update, UpdateFile
+from argosy.spec.errors import InvalidArgument, StorageFull
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
+from argosy.store.database import Database
 from argosy.store.fleet_keys import FleetKeys
+from argosy.store.ledger import Cause
 from argosy.trust import bundle as bundles
 from argosy.trust import keys
 from tests.trust.conftest import Authority, make_key, pem
@@ -151,22 +155,69 @@ def test_what_is_signed_begins_with_its_kind() -> None:
     assert pae("a/b", b"xyz") == b"DSSEv1 3 a/b 3 xyz"
 
 
+def test_keys_follow_each_other_by_signatures_and_in_order() -> None:
+    one, two, three = make_key(), make_key(), make_key()
+
+    def follows(number: int, by: keys.PrivateKey, *of: keys.PrivateKey) -> Envelope:
+        return sign(KEYS, msgspec.json.encode(KeySet(number=number, keys=tuple(map(public, of)))), by)
+
+    first = KeySet(number=1, keys=(public(one),))
+    sets = [follows(2, one, two, one), follows(3, two, three)]
+    assert renewed(first, sets) == KeySet(number=3, keys=(public(three),))
+    assert renewed(first, []) == first
+    with pytest.raises(BadStatement, match="not one of the fleet's"):
+        renewed(first, [follows(2, three, three)])
+    with pytest.raises(BadStatement, match="not one of the fleet's"):
+        renewed(first, [*sets, follows(4, two, two)])
+    for wrong in (follows(3, one, one), follows(1, one, two), follows(2, one)):
+        with pytest.raises(BadStatement, match="is followed by"):
+            renewed(first, [wrong])
+    with pytest.raises(BadStatement, match="the signature is not that"):
+        renewed(first, [sign(UPDATE, b"{}", one)])
+
+
+def test_a_new_key_signs_when_it_is_on_the_disk_and_the_one_before_says_so(database: Database, tmp_path: Path) -> None:
+    def statement_of(number: int, known: tuple[str, ...], by: keys.PrivateKey) -> bytes:
+        return msgspec.json.encode(sign(KEYS, msgspec.json.encode(KeySet(number=number, keys=known)), by))
+
+    held = FleetKeys(tmp_path / "fleet.key", database, shared=True)
+    first = held.public
+    second = held.rotate(statement_of, retire=False, cause=Cause())
+    assert second.keys == (held.pem, *first.keys)
+    elsewhere = FleetKeys(tmp_path / "other.key", database, shared=True)
+    assert (elsewhere.pem, elsewhere.public) == (held.pem, second)
+    third = held.rotate(statement_of, retire=True, cause=Cause())
+    assert third.keys == (held.pem,)
+    sets = [msgspec.json.decode(each, type=Envelope) for each in held.since(1)]
+    found = renewed(KeySet(number=1, keys=first.keys), sets)
+    assert (found.number, found.keys) == (3, third.keys)
+    assert held.since(3) == []
+
+    def full(*_: object) -> bytes:
+        raise StorageFull("no space")
+
+    with pytest.raises(StorageFull):
+        held.rotate(full, retire=False, cause=Cause())
+    assert FleetKeys(tmp_path / "fleet.key", database, shared=True).pem == held.pem
+
+
 def test_the_key_of_fleets_stays_and_is_its_owners_alone(tmp_path: Path) -> None:
     store = open_store(Home(tmp_path / "home"), Settings())
     first = store.fleet_keys.pem
     path = store.home.root / "fleet.key"
     assert path.stat().st_mode & 0o077 == 0
-    again = FleetKeys(path, None)
+    again = FleetKeys(path, store.database, shared=False)
     assert again.pem == first
     assert again.secret("sessions") == store.fleet_keys.secret("sessions") != again.secret("other")
     assert check(seal(update(), again.current), "cars", [first]) == update()
-    shared = FleetKeys(tmp_path / "elsewhere.key", store.database)
-    assert FleetKeys(tmp_path / "third.key", store.database).pem == shared.pem != first, "homes of one database"
-    store.close()
+    shared = FleetKeys(tmp_path / "elsewhere.key", store.database, shared=True)
+    third = FleetKeys(tmp_path / "third.key", store.database, shared=True)
+    assert third.pem == shared.pem != first, "homes of one database"
     path.chmod(0o644)
     with pytest.raises(InvalidArgument, match="others can read"):
-        _ = FleetKeys(path, None).pem
+        _ = FleetKeys(path, store.database, shared=False).pem
     path.write_text("nothing")
     path.chmod(0o600)
-    with pytest.raises(InvalidArgument, match="no key of fleets"):
-        _ = FleetKeys(path, None).pem
+    with pytest.raises(InvalidArgument, match="no key of these fleets"):
+        _ = FleetKeys(path, store.database, shared=False).pem
+    store.close()

@@ -71,12 +71,13 @@ class DeviceApi:
     def __init__(
         self, store: Store, tell: Tell, take: Take | None = None, clock: Callable[[], float] = time.time
     ) -> None:
-        self._store, self._fleets, self._devices = store, store.fleets, store.fleets.devices
+        self._keys, self._fleets, self._devices = store.fleet_keys, store.fleets, store.fleets.devices
         self._tell, self._clock = tell, clock
         self.intake = Intake(self._fleets, take, clock)
         self.transfers = DeviceTransfers(store)
         self.challenges = Challenges()
         self._tokens: Tokens | None = None
+        self._number = 0
         self.waiting: dict[str, tuple[str, asyncio.Event]] = {}
         self._heard: dict[str, float] = {}
         self._poll = POLL
@@ -119,8 +120,12 @@ class DeviceApi:
         return (await self._signed()).read(token, self._clock())
 
     async def _signed(self) -> Tokens:
+        """Those of the present key: another one ends all sessions, so that devices hear of it first."""
         if self._tokens is None:
-            self._tokens = Tokens(await asyncio.to_thread(self._store.fleet_keys.secret, "sessions of devices"))
+            await asyncio.to_thread(lambda: self._keys.current)
+        if self._tokens is None or self._number != self._keys.public.number:
+            self._number = self._keys.public.number
+            self._tokens = Tokens(self._keys.secret("sessions of devices"))
         return self._tokens
 
     async def _asked(self, bearer: Bearer) -> Asked:
@@ -160,8 +165,10 @@ class DeviceApi:
             since=now,
         )
         device = await asyncio.to_thread(self._devices.enrol, device, token=body.token, now=now)
-        keys = (await asyncio.to_thread(lambda: self._store.fleet_keys.pem),)
-        return wire.Enrolled(device=device.id, fleet=fleet.name, keys=keys, signers=fleet.signers)
+        known = await asyncio.to_thread(lambda: self._keys.public)
+        return wire.Enrolled(
+            device=device.id, fleet=fleet.name, keys=known.keys, signers=fleet.signers, number=known.number
+        )
 
     async def session(self, body: wire.SessionRequest) -> wire.DeviceSession:
         """A new session of a device. Raises Unauthenticated, PermissionDenied."""
@@ -183,7 +190,11 @@ class DeviceApi:
             await asyncio.to_thread(tell_suspended, self._tell, self._devices, asked.device.fleet)
             raise
         token = (await self._signed()).make(Bearer(device.id, device.session), now + SECONDS)
-        return wire.DeviceSession(token=token, seconds=SECONDS, ratchet=ratchet, now=now, labels=device.labels)
+        news = await asyncio.to_thread(self._keys.since, body.number)
+        keys = tuple(msgspec.json.decode(each, type=wire.Envelope) for each in news)
+        return wire.DeviceSession(
+            token=token, seconds=SECONDS, ratchet=ratchet, now=now, labels=device.labels, keys=keys
+        )
 
     async def report(self, request: Request, device: Device) -> Response:
         """Take a report, once."""
@@ -208,8 +219,9 @@ class DeviceApi:
             wait = min(LONGEST, max(0.0, float(request.query_params.get("wait", "0"))))
         except ValueError:
             raise InvalidArgument("the query: wait is a number of seconds") from None
-        bearer, ends = await self._bearer(request), loop.time() + wait
+        ends = loop.time() + wait
         while True:
+            bearer = await self._bearer(request)
             self._loop, seen = loop, self._changes
             asked = await self._asked(bearer)
             found, left = wanted(asked, self._poll), ends - loop.time()

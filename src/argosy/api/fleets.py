@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from argosy.api.device_sessions import tell_suspended
 from argosy.api.route import Route, Services, Why
@@ -62,6 +63,20 @@ class WhichDevices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     labels: str = ""
     after: str = ""
     limit: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1000
+
+
+class NewKeys(Why, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A new key that signs updates. With `retire` those before it count no more: what they signed has to be deployed
+    anew."""
+
+    retire: bool = False
+
+
+class KeyStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The set of keys (public, PEM) by which devices know updates, the newest first."""
+
+    number: int
+    keys: tuple[str, ...]
 
 
 class FleetStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,6 +186,18 @@ async def revoke(services: Services, name: str, device: str, body: Why) -> Devic
     return await asyncio.to_thread(change)
 
 
+async def rotate(services: Services, body: NewKeys) -> KeyStatus:
+    """Have a new key sign updates. Devices hear of it before they are told anything else."""
+
+    def sign(number: int, keys: tuple[str, ...], by: ec.EllipticCurvePrivateKey) -> bytes:
+        payload = msgspec.json.encode(wire.KeySet(number=number, keys=keys))
+        return msgspec.json.encode(statement.sign(statement.KEYS, payload, by))
+
+    keys = services.store.fleet_keys
+    found = await asyncio.to_thread(lambda: keys.rotate(sign, retire=body.retire, cause=body.cause))
+    return KeyStatus(number=found.number, keys=found.keys)
+
+
 def _of(services: Services, fleet: str, device: str) -> None:
     if services.store.fleets.devices.get(device).fleet != fleet:
         raise NotFound(f"fleet '{fleet[:63]}' has no device '{device[:63]}': argosy fleet devices lists them")
@@ -223,6 +250,7 @@ def _check_pem(what: str, pem: str) -> None:
 ROUTES = (
     Route("GET", "/v1/fleets", every, "Fleets of devices"),
     Route("POST", "/v1/fleets", create, "Make a fleet", status=201),
+    Route("POST", "/v1/fleet-key", rotate, "Have a new key sign updates", status=201),
     Route("GET", "/v1/fleets/{name}", one, "A fleet"),
     Route("POST", "/v1/fleets/{name}/tokens", token, "Make a token for devices", status=201),
     Route("GET", "/v1/fleets/{name}/devices", devices, "Devices of a fleet"),

@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 from cryptography.x509 import verification
 
-from .wire import Envelope, Update, WireError
+from .wire import Envelope, KeySet, Update, WireError
 
-UPDATE = "application/vnd.argosy.update+json"
+UPDATE, KEYS = "application/vnd.argosy.update+json", "application/vnd.argosy.keys+json"
 MODEL, PREDICATE = "application/vnd.in-toto+json", "https://model_signing/signature/v1.0"
 MOST_BYTES = 4 * 1024 * 1024
 """Of what is signed, and of a bundle."""
@@ -160,6 +160,20 @@ def check(envelope: Envelope, fleet: str, keys: Iterable[str], signers: Iterable
     if wanted := tuple(signers):
         check_bundle(envelope.bundle, {each.path: each.sha256 for each in update.files}, wanted)
     return update
+
+
+def renewed(believed: KeySet, sets: Iterable[Envelope]) -> KeySet:
+    """The set of keys to believe after those that came, each signed by a key of the one before. Raises BadStatement."""
+    for envelope in sets:
+        payload = opened(KEYS, envelope, believed.keys)
+        try:
+            found = msgspec.json.decode(payload, type=KeySet)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise BadStatement(f"the set of keys cannot be read: {error}") from None
+        if found.number != believed.number + 1 or not found.keys:
+            raise BadStatement(f"the set of keys {believed.number} is followed by {found.number}, or is empty")
+        believed = KeySet(number=found.number, keys=tuple(pem(public_key(each)) for each in found.keys))
+    return believed
 
 
 def check_bundle(data: bytes, files: dict[str, str], signers: Iterable[str]) -> None:

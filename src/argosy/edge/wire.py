@@ -61,13 +61,22 @@ class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Enrolled(msgspec.Struct, frozen=True, kw_only=True):
-    """Who the device is from now on, and whom it believes. `keys`: PEM of those that sign updates of the fleet;
+    """Who the device is from now on, and whom it believes. `keys`: PEM of those that sign updates of the fleet, as the
+    set of that `number` has them;
     `signers`: PEM of those of which one has to have signed a package besides, none where that is not asked."""
 
     device: Name
     fleet: Name
     keys: tuple[str, ...]
     signers: tuple[str, ...] = ()
+    number: int = 1
+
+
+class KeySet(msgspec.Struct, frozen=True, kw_only=True):
+    """Keys that sign updates, in place of those of the set before, one of which signs this."""
+
+    number: int
+    keys: tuple[str, ...]
 
 
 class ChallengeRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,24 +94,26 @@ class Challenge(msgspec.Struct, frozen=True, kw_only=True):
 
 class SessionRequest(msgspec.Struct, frozen=True, kw_only=True):
     """`proof`: the device's signature over nonce, device and `ratchet`. `ratchet` is what the last session gave: of two
-    devices with one key the second one shows an old one."""
+    devices with one key the second one shows an old one. `number`: of the set of keys that it believes."""
 
     device: Name
     nonce: Text
     ratchet: Annotated[str, msgspec.Meta(max_length=64)] = ""
     proof: bytes
     facts: Facts
+    number: int = 1
 
 
 class DeviceSession(msgspec.Struct, frozen=True, kw_only=True):
     """A token for all other requests, good for `seconds`, and the next ratchet, to be written before it is used.
-    `labels`: those that the platform has, which count."""
+    `labels`: those that the platform has, which count. `keys`: the sets of keys since that of the device, signed."""
 
     token: str
     seconds: float
     ratchet: str
     now: float
     labels: dict[str, str] = {}
+    keys: tuple["Envelope", ...] = ()
 
 
 class UpdateFile(msgspec.Struct, frozen=True, kw_only=True):

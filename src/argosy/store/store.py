@@ -64,7 +64,7 @@ class Store:
         """The key that signs the updates of fleets."""
         from argosy.store.fleet_keys import FleetKeys
 
-        return FleetKeys(self.home.root / "fleet.key", None if self.database.sqlite else self.database)
+        return FleetKeys(self.home.root / "fleet.key", self.database, shared=not self.database.sqlite)
 
     def add(
         self,

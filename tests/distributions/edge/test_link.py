@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -18,12 +19,14 @@ from argosy.store.fleets import Fleet
 from argosy.store.ledger import Cause
 from argosy.store.store import Store
 from argosy_edge import link as links
+from argosy_edge import statement
 from argosy_edge.clock import Clock
 from argosy_edge.errors import Conflict, InvalidArgument, NotFound, PermissionDenied, Unavailable
 from argosy_edge.identity import Identity, Platform
 from argosy_edge.link import Link, address, enrol
-from argosy_edge.wire import AgentReport, WireError
+from argosy_edge.wire import AgentReport, KeySet, WireError
 from tests.edge.platforms import answering, certified, platform
+from tests.trust.conftest import make_key
 
 
 @pytest.fixture
@@ -94,6 +97,25 @@ def test_a_session_that_is_over_is_begun_anew(store: Store, url: str, identity: 
     assert link.desired("", 0).revision == "0"
     assert link.get("blobs/" + "0" * 64, 0, 10).status == 404
     assert store.fleets.devices.get("a").session == 3
+
+
+def test_a_new_key_for_updates_is_taken_over_before_anything_else(store: Store, url: str, identity: Identity) -> None:
+    link = enrolled(store, url, identity)
+    link.desired("", 0)
+    before = link.keys
+
+    def sign(number: int, keys: tuple[str, ...], by: Any) -> bytes:
+        payload = msgspec.json.encode(KeySet(number=number, keys=keys))
+        return msgspec.json.encode(statement.sign(statement.KEYS, payload, by))
+
+    store.fleet_keys.rotate(sign, retire=False, cause=Cause())
+    assert link.desired("", 0).revision == "0"
+    assert link.keys == (store.fleet_keys.pem, *before)
+    assert Identity(identity.folder).enrolled == identity.enrolled
+    store.fleet_keys.rotate(lambda number, keys, _: sign(number, keys, make_key()), retire=True, cause=Cause())
+    with pytest.raises(WireError, match="not one of the fleet's"):
+        link.desired("", 0)
+    assert store.fleet_keys.pem not in link.keys
 
 
 def test_the_ratchet_is_on_the_disk_before_a_session_is_used(

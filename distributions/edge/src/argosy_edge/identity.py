@@ -10,6 +10,7 @@ The token by which it enrolled is nowhere: it is not needed again.
 import os
 import platform
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -19,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from argosy_edge import __version__, durable, statement
 from argosy_edge.errors import BadPackage, InvalidArgument, NotFound, PermissionDenied
-from argosy_edge.wire import Enrolled, Facts
+from argosy_edge.wire import Enrolled, Envelope, Facts, KeySet
 
 
 class Platform(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,6 +121,15 @@ class Identity:
         found = _File(enrolled=enrolled, platform=platform)
         durable.write(self.folder / "device.json", msgspec.json.encode(found))
         self._known = found
+
+    def believe(self, sets: Sequence[Envelope]) -> None:
+        """Take over the keys for updates that followed, each set by the signature of the one before. Raises
+        BadStatement, OSError."""
+        enrolled = self.enrolled
+        if not sets or enrolled is None:
+            return
+        found = statement.renewed(KeySet(number=enrolled.number, keys=enrolled.keys), sets)
+        self.keep(msgspec.structs.replace(enrolled, number=found.number, keys=found.keys), self.platform)
 
     @property
     def ratchet(self) -> str:

@@ -145,15 +145,24 @@ class Link:
     """What a device asks of its platform. Threads may share it. Raises AgentError, OSError, WireError."""
 
     def __init__(self, identity: Identity, times: Times | None = None) -> None:
-        enrolled = identity.enrolled
         self.platform = identity.platform
-        self.device = enrolled.device if enrolled else ""
         self.labels: dict[str, str] = {}
         """Those that the platform gave with the last session."""
         self._identity, self._times = identity, times or NoTime()
+        self.device = self._enrolled().device
         self._lock, self._threads = threading.Lock(), threading.local()
         self._token, self._ends = "", 0.0
         self._refused: tuple[str, float] | None = None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Those that sign updates, as the last session has them."""
+        return self._enrolled().keys
+
+    def _enrolled(self) -> Enrolled:
+        if (found := self._identity.enrolled) is None:
+            raise errors.NotFound(f"{self._identity.folder} holds no device: run  argosy-edge enrol")
+        return found
 
     def desired(self, after: str, wait: float) -> Desired:
         """What to run, once it is not `after` any more, or after so many seconds."""
@@ -225,8 +234,10 @@ class Link:
                 ratchet=ratchet,
                 proof=self._identity.sign(statement.session_data(asked.nonce, self.device, ratchet)),
                 facts=facts(self._identity.folder),
+                number=self._enrolled().number,
             )
             found = self._exchange("POST", "session", DeviceSession, msgspec.json.encode(request))
+            self._identity.believe(found.keys)
             self._identity.ratchet = found.ratchet
             self._times.sync(found.now)
             self._token, self.labels = found.token, found.labels

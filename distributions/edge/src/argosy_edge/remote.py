@@ -51,6 +51,8 @@ NETWORK = (AgentError, OSError, WireError)
 class Link(Protocol):
     """Requests of this device (`link.Link`): each begins a session where there is none. Raises AgentError, OSError."""
 
+    @property
+    def keys(self) -> tuple[str, ...]: ...
     def desired(self, after: str, wait: float) -> Desired: ...
     def plan(self, package: str, have: Sequence[str]) -> TransferPlan: ...
     def report(self, report: AgentReport) -> Received: ...
@@ -86,7 +88,7 @@ class Remote:
             return None
         enrolled = self.enrolled
         try:
-            return statement.check(desired.update, enrolled.fleet, enrolled.keys, enrolled.signers)
+            return statement.check(desired.update, enrolled.fleet, self.link.keys, enrolled.signers)
         except WireError as error:
             raise BadSignature(f"the update that the platform wants is not taken: {error}") from None
 
