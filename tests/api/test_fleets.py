@@ -93,6 +93,9 @@ def test_a_fleet_from_its_first_device_to_its_revocation(
     assert two.desired("", 0).revision == "0"
     assert "revoked: it was stolen" in run("devices", "cars", "--state", "revoked").output
     assert "1 active, 1 revoked" in run("ls").output
+    assert "key 2 signs" in run("new-key").output
+    assert two.desired("", 0).revision == "0"
+    assert len(two.keys) == 2
     assert platform.ask("GET", "/v1/fleets/cars/devices?labels=x").status_code == 400
     assert platform.ask("POST", "/v1/fleets/boats/devices/one/revoke", json={}).status_code == 404
     platform.stop()

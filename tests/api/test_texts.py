@@ -27,6 +27,7 @@ RESTRICTED = {
     "Language.adapters": "references of the registry",
     "Language.share": "the endpoints that there are",
     "Trial.sink": "the sinks of the settings",
+    "NewDeployment.model": "a reference of the registry",
 }
 """Every text that names something of the platform or its surroundings → what it is held against."""
 WORDS = {
@@ -60,6 +61,7 @@ WORDS = {
         "NewToken.actor",
         "NewToken.reason",
     ),
+    *("NewDeployment.fleet", "NewDeployment.match", "NewDeployment.actor", "NewDeployment.reason", "Wave.match"),
     *("NewLabels.labels", "NewLabels.actor", "NewLabels.reason", "WhichDevices.labels", "WhichDevices.after"),
 }
 """Every other text: names, columns, words for the history."""

@@ -11,7 +11,7 @@ from argosy.spec.settings import Settings
 
 FOLDER = Path("docs/decisions")
 FILES = sorted(FOLDER.glob("[0-9]*.md"))
-ROOTS = (Path("src/argosy"), Path())
+ROOTS = (Path("src/argosy"), Path("distributions/edge/src"), Path())
 SURFACE = FOLDER / "0004-public-surface.md"
 DEFAULT = re.compile(r"`(\w+)` \(([\d,]+)[):]")
 """A setting with its default, as in `max_connections` (2,048)."""

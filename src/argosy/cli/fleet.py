@@ -157,6 +157,23 @@ def label(name: str, device: str, labels: tuple[str, ...], reason: str, as_json:
     emit(found, as_json, lambda: click.echo(f"{device}: {shown or 'no labels'}"))
 
 
+@fleet.command("new-key")
+@click.option("--retire", is_flag=True, help="Those before it count no more, as after a theft.")
+@reason_option
+@json_option
+def new_key(retire: bool, reason: str, as_json: bool) -> None:
+    """Have a new key sign the updates of all fleets. Devices take it over by the signature of the one before.
+
+    With --retire, updates that are under way have to be deployed anew. JSON: {number, keys}.
+
+    \b
+    Example:
+      argosy fleet new-key --reason "once a year"
+    """
+    found = control().post("/v1/fleet-key", {"retire": retire} | why(reason))
+    emit(found, as_json, lambda: click.echo(f"key {found['number']} signs from now on"))
+
+
 @fleet.command()
 @click.argument("name", metavar="FLEET")
 @click.argument("device")
