@@ -13,6 +13,7 @@ from argosy.api.device_sessions import tell_suspended
 from argosy.api.route import Route, Services, Why
 from argosy.edge import statement, wire
 from argosy.spec.errors import InvalidArgument, NotFound
+from argosy.spec.fleet import labels
 from argosy.store.devices import D, Device, DeviceCount, DeviceState
 from argosy.store.fleets import Fleet
 from argosy.store.streams import stream
@@ -152,7 +153,7 @@ async def token(services: Services, name: str, body: NewToken) -> CreatedToken:
 
 async def devices(services: Services, name: str, query: WhichDevices) -> list[DeviceStatus]:
     """Devices of a fleet, by name. Raises NotFound."""
-    wanted = parse_labels(query.labels)
+    wanted = labels(filter(None, query.labels.split(",")), "the query's labels")
 
     def read() -> list[DeviceStatus]:
         fleet = services.store.fleets.get(name)
@@ -222,17 +223,6 @@ def _status(services: Services, fleet: Fleet) -> FleetStatus:
         devices=states,
         counts=tuple(counts),
     )
-
-
-def parse_labels(text: str) -> dict[str, str]:
-    """`site=north,line=2` → labels. Raises InvalidArgument."""
-    found: dict[str, str] = {}
-    for part in filter(None, text.split(",")):
-        key, equals, value = part.partition("=")
-        if not equals or not key:
-            raise InvalidArgument(f"labels are written KEY=VALUE, with commas between them, not '{part[:80]}'")
-        found[key] = value
-    return found
 
 
 def _check_pem(what: str, pem: str) -> None:
