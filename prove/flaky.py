@@ -38,8 +38,8 @@ from argosy.api.transfers import DeviceTransfers
 from argosy.edge.delta import hexed
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
+from argosy_edge.connection import SECONDS
 from argosy_edge.fetch import Fetcher, Interrupted
-from argosy_edge.link import SECONDS
 from argosy_edge.wire import TransferPlan, UpdateFile
 from tests.store.samples import FILES, model_manifest, write_folder
 

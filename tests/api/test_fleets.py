@@ -76,6 +76,11 @@ def test_a_fleet_from_its_first_device_to_its_revocation(
     run("label", "cars", "one", "nothing", fails=2)
     run("label", "cars", "nobody", "a=b", fails=4)
 
+    revoked(platform, run, one, two)
+    platform.stop()
+
+
+def revoked(platform: Up, run: Callable[..., Any], one: Link, two: Link) -> None:
     refused: list[str] = []
 
     def wait() -> None:
@@ -98,7 +103,6 @@ def test_a_fleet_from_its_first_device_to_its_revocation(
     assert len(two.keys) == 2
     assert platform.ask("GET", "/v1/fleets/cars/devices?labels=x").status_code == 400
     assert platform.ask("POST", "/v1/fleets/boats/devices/one/revoke", json={}).status_code == 404
-    platform.stop()
 
 
 def test_a_clone_is_an_incident_until_it_is_revoked(

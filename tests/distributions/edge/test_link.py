@@ -18,13 +18,14 @@ from argosy.store import open_store
 from argosy.store.fleets import Fleet
 from argosy.store.ledger import Cause
 from argosy.store.store import Store
-from argosy_edge import link as links
+from argosy_edge import connection as connections
 from argosy_edge import statement
 from argosy_edge.clock import Clock
+from argosy_edge.connection import address
 from argosy_edge.errors import Conflict, InvalidArgument, NotFound, PermissionDenied, Unavailable
 from argosy_edge.identity import Identity, Platform
-from argosy_edge.link import Link, address, enrol
-from argosy_edge.wire import AgentReport, KeySet, WireError
+from argosy_edge.link import Link, enrol
+from argosy_edge.wire import AgentReport, Challenge, KeySet, WireError
 from tests.edge.platforms import answering, certified, platform
 from tests.trust.conftest import make_key
 
@@ -270,13 +271,13 @@ def html(taken: socket.socket, _: bytes) -> None:
 def test_a_server_that_is_slow_or_endless_is_given_up(
     say: object, error: type[Exception], words: str, identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(links, "WHOLE", 0.2)
+    monkeypatch.setattr(connections, "WHOLE", 0.2)
     with answering(say) as url, pytest.raises(error, match=words):  # type: ignore[arg-type]
-        links.exchange(
-            links.Connection(Platform(url=url), links.NoTime()),
+        connections.exchange(
+            connections.Connection(Platform(url=url), connections.NoTime()),
             "POST",
             "challenge",
-            links.Challenge,
+            Challenge,
             b"{}",
             seconds=0.3,
         )
