@@ -11,6 +11,7 @@ import pytest
 from argosy.client.local import locate
 from argosy.packaging.environment import uv
 from argosy_edge import __version__
+from tests.edge.test_transfer import PAIRS, file_of, made
 
 pytestmark = pytest.mark.xdist_group("argosy-edge wheel")
 ROOT = Path(__file__).parents[3]
@@ -34,6 +35,27 @@ def size(names):
 
 given = closure("onnxruntime") | closure("numpy")
 print(json.dumps({name: size([name]) for name in closure("argosy-edge") - given}))
+"""
+APPLY = """
+import json, sys
+from pathlib import Path
+from argosy_edge import transfer
+from argosy_edge.wire import Transfer, UpdateFile, WireError
+import msgspec
+
+assert "zstandard" not in sys.modules
+for words in json.load(sys.stdin):
+    way, file = msgspec.json.decode(words["way"], type=Transfer), msgspec.json.decode(words["file"], type=UpdateFile)
+    base = Path(words["old"]) if way.kind == "patch" else None
+    transfer.apply(way, Path(words["blob"]), Path(words["into"]), file, base)
+    damaged = Path(words["blob"]).read_bytes()
+    Path(words["blob"]).write_bytes(damaged[:-3])
+    try:
+        transfer.apply(way, Path(words["blob"]), Path(words["into"] + "-damaged"), file, base)
+    except WireError:
+        continue
+    raise SystemExit("a blob that was cut was taken")
+assert "zstandard" not in sys.modules
 """
 RESIDENT = """
 def resident():
@@ -95,9 +117,9 @@ def installed(tmp_path_factory):
     return python.parent
 
 
-def said(*command):
+def said(*command, given=""):
     environ = {"PATH": os.environ["PATH"], "ORT_DISABLE_TELEMETRY": "1"}
-    ran = subprocess.run([*map(str, command)], env=environ, capture_output=True, text=True, check=False)
+    ran = subprocess.run([*map(str, command)], env=environ, input=given, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
 
@@ -114,6 +136,21 @@ def test_the_command_runs_with_nothing_but_its_dependencies(installed):
     helped = said(installed / "argosy-edge", "--help")
     assert all(f"    {name} " in helped for name in ("enrol", "run", "status"))
     assert said(installed / "argosy-edge", "--version") == f"argosy-edge {__version__}\n"
+
+
+@pytest.mark.slow
+def test_what_the_platform_compresses_is_read_without_zstandard(installed, tmp_path):
+    asked = []
+    for pair, (old, new) in PAIRS.items():
+        for kind, base in (("full", None), ("patch", old)):
+            folder = tmp_path / f"{pair}-{kind}"
+            folder.mkdir()
+            way, blob = made(folder, kind, new, base)
+            words = {"way": msgspec.json.encode(way).decode(), "file": msgspec.json.encode(file_of(new)).decode()}
+            asked.append(words | {"blob": str(blob), "old": str(folder / "old"), "into": str(folder / "out")})
+    said(installed / "python", "-c", APPLY, given=json.dumps(asked))
+    for words, new in zip(asked, (new for _, new in PAIRS.values() for _ in range(2)), strict=True):
+        assert Path(words["into"]).read_bytes() == new
 
 
 @pytest.mark.slow
