@@ -9,10 +9,11 @@ import pytest
 from argosy_edge import remote as remotes
 from argosy_edge.clock import Clock
 from argosy_edge.errors import BadSignature, Unavailable
+from argosy_edge.fetch import Counts
 from argosy_edge.remote import Remote
 from argosy_edge.spool import Spool
-from argosy_edge.state import Event, State
-from argosy_edge.wire import Arm, Desired, Enrolled, Quality, Received
+from argosy_edge.state import Content, Event, State
+from argosy_edge.wire import Arm, Desired, Enrolled, Quality, Received, TransferPlan
 from tests.distributions.edge.devices import desired, update
 
 
@@ -104,3 +105,25 @@ def test_an_update_of_another_key_is_not_taken(make):
     with pytest.raises(BadSignature, match="signed by a key that is not one of the fleet's"):
         make(Link()).open(desired(update(1)))
     assert make(Link()).open(msgspec.structs.replace(desired(update(1)), update=None)) is None
+
+
+def test_bytes_are_told_of_the_update_they_are_of_over_all_attempts(make, monkeypatch, tmp_path):
+    class Fetcher:
+        def __init__(self, *_, stop):
+            self.counts = Counts()
+
+        def fetch(self, *_):
+            self.counts.sent, self.counts.again = 100, 7
+
+    link = Link()
+    link.plan = lambda package, have: TransferPlan(files={})
+    monkeypatch.setattr(remotes, "Fetcher", Fetcher)
+    remote = make(link)
+    for index in (1, 1, 2):
+        target = Content(index=index, ref="m:1", package="sha256:" + "0" * 64, envelope="")
+        remote.changed(State(phase="fetch", target=target))
+        assert remote._send()
+        remote.fetch(update(index), tmp_path, {}, threading.Event())
+        assert remote._send()
+    told = [(report.index, report.sent, report.again) for report in link.reports]
+    assert told == [(1, 0, 0), (1, 100, 7), (1, 100, 7), (1, 200, 14), (2, 0, 0), (2, 100, 7)]

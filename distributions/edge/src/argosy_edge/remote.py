@@ -77,7 +77,7 @@ class Remote:
         self._state = State()
         self._ended = threading.Event()
         self._due = threading.Event()
-        self._fetcher: Fetcher | None = None
+        self._fetchers: tuple[int, list[Fetcher]] = (0, [])
         self._lock = threading.Lock()
         self._looks, self._counted = Quality(), Quality()
         self.trouble = ""
@@ -95,7 +95,9 @@ class Remote:
     def fetch(self, update: Update, folder: Path, have: Mapping[str, Path], stop: threading.Event) -> None:
         """Get the files of a package into a folder, synced. Raises Unavailable where the network breaks for long."""
         packages = [content.package for content in self._state.slots.values()]
-        self._fetcher = fetcher = Fetcher(self.link, folder, stop=stop.is_set)
+        fetcher = Fetcher(self.link, folder, stop=stop.is_set)
+        before = self._fetchers[1] if self._fetchers[0] == update.index else []
+        self._fetchers = update.index, [*before, fetcher]
         fetcher.fetch(update.files, self._planned(update, packages, stop), have)
 
     def _planned(self, update: Update, packages: list[str], stop: threading.Event) -> TransferPlan:
@@ -193,7 +195,9 @@ class Remote:
 
     def _send(self) -> bool:
         """Report until nothing waits. Whether the platform has it."""
-        state, fetcher = self._state, self._fetcher
+        state = self._state
+        index = state.target.index if state.target else state.floor
+        fetched = [each.counts for each in self._fetchers[1]] if self._fetchers[0] == index else []
         with self._lock:
             alone, looks, self._looks = Quality(stable=self._stable()), self._looks, Quality()
             self._counted = summed(self._counted, looks if looks != Quality() else alone)
@@ -201,12 +205,12 @@ class Remote:
             number=0,
             boot=self.clock.boot,
             phase="stopped" if self._ended.is_set() else state.phase,
-            index=state.target.index if state.target else state.floor,
+            index=index,
             committed=state.content.package if state.content else "",
             candidate=state.target.package if state.target else "",
             quality=self._counted,
-            sent=fetcher.counts.sent if fetcher else 0,
-            again=fetcher.counts.again if fetcher else 0,
+            sent=sum(each.sent for each in fetched),
+            again=sum(each.again for each in fetched),
         )
         try:
             while True:
