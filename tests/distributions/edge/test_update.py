@@ -265,7 +265,7 @@ def test_what_is_not_for_this_device_is_refused_with_its_reason(wanted, words):
     state = committed(3).disk
     decision, after = decide(wanted, state)
     assert words in decision.events[0].detail
-    assert decision.events[0].kind == "refused"
+    assert decision.events[0].kind == ("trouble" if "disk" in words else "refused")
     assert (decision.step, after.phase, after.denied) == ("wait", "idle", ())
 
 
@@ -319,6 +319,7 @@ def test_a_trial_that_is_held_may_be_rolled_back_and_not_committed():
 
 def test_what_the_platform_withdraws_or_replaces_may_come_again():
     device = trying(1, 2)
+    assert [event.kind for event in decide(asked(2, drop=True), device.state)[0].events] == ["phase"]
     device.meet(asked(2, drop=True))
     device.settle()
     assert (device.disk.content.index, device.disk.denied) == (1, ())

@@ -120,9 +120,9 @@ def _asked(asked: Asked, state: State) -> Next:
         return _wait(state)
     if target is not None:
         if asked.drop:
-            return _rollback(state, "the platform withdrew it")
+            return _rollback(state, "the platform withdrew it", withdrawn=True)
         if update is not None and update.index > target.index:
-            return _rollback(state, f"update {update.index} came after it")
+            return _rollback(state, f"update {update.index} came after it", withdrawn=True)
         if state.held and state.phase != "trial":
             return Decision(step="pause"), state
         return _resume(state) if released and state.phase != "trial" else _wait(state)
@@ -141,10 +141,11 @@ def _new(asked: Asked, update: Update, state: State) -> Next:
         return _wait(change(state, refused=""))
     if any(each.index == wanted.index and each.package == wanted.package for each in state.denied):
         return _wait(state)
-    if why := misfit(asked, update, state):
-        said = f"update {update.index} ({update.ref}): {why}"
-        events = () if said == state.refused else (Event(kind="refused", detail=said, content=wanted),)
-        return _wait(change(state, refused=said), *events)
+    why, disk = misfit(asked, update, state), _lacking(asked, update)
+    if why or disk:
+        said = f"update {update.index} ({update.ref}): {why or disk}"
+        event = Event(kind="refused" if why else "trouble", detail=said, content=wanted)
+        return _wait(change(state, refused=said), *([] if said == state.refused else [event]))
     state = change(state, refused="", attempts=0)
     if have is not None and have.package == wanted.package:
         state = change(state, slots={**state.slots, state.committed: wanted}, floor=wanted.index)
@@ -184,10 +185,15 @@ def misfit(asked: Asked, update: Update, state: State) -> str:
     ):
         bounds = " and ".join([f"from {least}"] * bool(least) + [f"below {below}"] * bool(below))
         return f"it needs onnxruntime {bounds}, this device has {facts.onnxruntime}"
-    need, space = size(update), (asked.space or 0) + asked.spare
-    if asked.space is not None and need > space:
-        return f"it needs {need:,} bytes of disk, {space:,} are free: make room, it is tried again"
     return ""
+
+
+def _lacking(asked: Asked, update: Update) -> str:
+    """What an update needs of the disk, where that has less."""
+    need, space = size(update), (asked.space or 0) + asked.spare
+    if asked.space is None or need <= space:
+        return ""
+    return f"it needs {need:,} bytes of disk, {space:,} are free: make room, it is tried again"
 
 
 def version(text: str) -> tuple[int, ...]:
@@ -282,14 +288,16 @@ def _looked(looked: Looked, state: State, target: Content) -> Next:
     return _switch(state, Event(kind="committed", detail=verdict.reason, content=target))
 
 
-def _rollback(state: State, why: str, deny: bool = False) -> Next:
-    """Give the candidate up. What is committed serves on."""
+def _rollback(state: State, why: str, *, deny: bool = False, withdrawn: bool = False) -> Next:
+    """Give the candidate up; what is committed serves on. `withdrawn`: it did not fail, the platform wants another."""
     target = state.target
     if deny and target is not None:
         state = _denying(state, target, why)
     if state.fallback != state.free:
         state = change(state, slots={place: each for place, each in state.slots.items() if place != state.free})
     state = change(state, phase="rollback", loads=0, attempts=0)
+    if withdrawn:
+        return _step("clear", state, Event(kind="phase", detail=f"rollback: {why}", content=target))
     return _step("clear", state, Event(kind="rolled_back", detail=why, content=target))
 
 
