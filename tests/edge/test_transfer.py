@@ -186,8 +186,8 @@ transfer.spans([root / "old"])
 def test_memory_does_not_grow_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.setattr(delta, "LARGE", 0)
     monkeypatch.setattr(delta, "FAST", 1)
-    old = RANDOM.bytes(150_000_000)
-    new = b"metadata" + old[:70_000_000] + RANDOM.bytes(5_000_000) + old[75_000_000:]
+    old = RANDOM.bytes(70_000_000)
+    new = b"metadata" + old[:30_000_000] + RANDOM.bytes(5_000_000) + old[35_000_000:]
     way, _ = made(tmp_path, kind, new, old if kind == "patch" else None)
     (tmp_path / "old").write_bytes(old)
     given = [msgspec.json.encode(each).decode() for each in (way, file_of(new))]
