@@ -26,6 +26,7 @@ import numpy as np
 
 from argosy.engines import Engine
 from argosy.engines import load as load_engine
+from argosy.engines.trees import sklearn as trees
 from argosy.packaging import convert, examine
 from argosy.packaging.compare import OVERFLOW
 from argosy.packaging.domain import FLOAT32
@@ -80,16 +81,19 @@ def packaged(estimator: Any, sample: Any, folder: Path, file: str = "m.joblib") 
         trusted=True,
     )
     task = msgspec.structs.replace(task, signature=examine.examine(task).signature)
-    if task.engine != "sklearn":
+    if task.engine not in examine.CONVERTED:
         return load_engine(task.engine, path, signature=task.signature, trusted=True), "its own engine"
     verdict, signature = convert.convert(task)
     if not verdict.converted:
-        return load_engine("sklearn", path, signature=task.signature, trusted=True), verdict.reason
+        return load_engine(task.engine, path, signature=task.signature, trusted=True), verdict.reason
     return load_engine("onnx", folder / convert.MODEL, signature=signature), verdict.reason
 
 
 def thresholds(estimator: Any, depth: int = 0) -> Iterator[float]:
     """Those of every tree inside, whatever its feature."""
+    if type(estimator).__module__.startswith(("lightgbm.sklearn", "xgboost.sklearn")):
+        form = trees.read(estimator)
+        yield from form.threshold[form.feature >= 0].tolist()
     if hasattr(estimator, "tree_"):
         yield from estimator.tree_.threshold[estimator.tree_.children_left != -1].tolist()
     for stage in getattr(estimator, "_predictors", ()):
