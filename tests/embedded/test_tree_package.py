@@ -109,11 +109,18 @@ def test_histograms_with_numbers_as_categories_are_served_by_onnxruntime(pushed,
 
 
 @pytest.mark.slow
-def test_boosters_are_exported_as_onnx(pushed):
+@pytest.mark.parametrize("file", ["model.json", "model.joblib"])
+def test_boosters_are_served_and_exported_as_onnx(pushed, file):
     import xgboost as xgb
 
-    model = xgb.XGBClassifier(n_estimators=5, n_jobs=1).fit(*data("breast_cancer"))
-    assert list(formats.onnx(pushed("model.json", model.save_model), "cancer:1")) == ["model.onnx"]
+    x, y = data("breast_cancer")
+    model = xgb.XGBClassifier(n_estimators=5, n_jobs=1).fit(x, y)
+    package = pushed(file, model.save_model if file == "model.json" else lambda path: joblib.dump(model, path))
+    assert (package.manifest.engine, package.manifest.conversion.converted) == ("onnx", True)
+    assert "sooner than xgboost does" in package.manifest.conversion.reason
+    found = load(package).predict(x)
+    assert np.allclose(found["probabilities"], model.predict_proba(x), rtol=1e-5)
+    assert list(formats.onnx(package, "cancer:1")) == ["model.onnx"]
 
 
 @pytest.mark.slow

@@ -51,7 +51,7 @@ def input_port(signature: Signature, width: int, texts: Texts) -> Port:
     specs = signature.inputs
     names = tuple(spec.name for spec in specs)
     elements = specs[0].columns if len(specs) == 1 else names
-    return Port(name="x", tensors=names, size=width, elements=elements, codes=texts)
+    return Port(name="x", tensors=names, size=width, elements=elements, codes=dict(texts))
 
 
 def output_ports(signature: Signature, form: Ensemble) -> tuple[Port, ...]:

@@ -15,7 +15,7 @@ import numpy as np
 from argosy.engines import Engine, unpickle
 from argosy.engines import load as load_engine
 from argosy.engines.base import rows_of
-from argosy.engines.trees import files
+from argosy.engines.trees import files, sklearn
 from argosy.engines.trees import onnx as trees
 from argosy.engines.trees.form import Ensemble
 from argosy.packaging import bounds, domain, examine
@@ -47,7 +47,8 @@ class Original(msgspec.Struct):
     itself. `answers`: the engine's for the rows, once it was asked."""
 
     estimator: Any
-    texts: files.Texts
+    library: str
+    texts: trees.Texts
     engine: Engine
     rows: Feeds
     known: Known
@@ -101,12 +102,16 @@ def _original(task: Task, signature: Signature) -> Original:
     """Load the estimator twice: as a model that answers, and as it is. Raises Unsupported where no rows are known."""
     path = Path(task.weights)
     engine = load_engine(task.engine, path, signature=signature, threads=1, trusted=task.trusted)
-    texts: files.Texts = {}
+    texts: trees.Texts = {}
+    library = task.engine
     if task.engine == "sklearn":
         estimator: Any = unpickle.load(path, trusted=task.trusted)
+        library = sklearn.library(estimator)
+        estimator = sklearn.read(estimator) if library else estimator
     else:
         estimator, texts = files.booster(task.engine, path, signature)
-        trees.check(estimator, signature)
+    if library:
+        trees.check(estimator, signature, texts)
     sample = Path(task.into) / examine.SAMPLE
     if sample.exists():
         rows = {tensor.name: tensor.array for tensor in tensorfile.read(sample)}
@@ -116,10 +121,10 @@ def _original(task: Task, signature: Signature) -> Original:
     known = Known(bounds.thresholds(estimator), bounds.has_trees(estimator))
     golden = {tensor.name: tensor.array for tensor in tensorfile.read(sample.with_name(examine.GOLDEN_IN))}
     tolerance = CLOSE if task.tolerance == Tolerance() else task.tolerance
-    return Original(estimator, texts, engine, rows, known, tolerance, answers, golden)
+    return Original(estimator, library, texts, engine, rows, known, tolerance, answers, golden)
 
 
-def _made(estimator: Any, engine: Engine, texts: files.Texts) -> Feeds:
+def _made(estimator: Any, engine: Engine, texts: trees.Texts) -> Feeds:
     """Rows around the values that the estimator was fitted on, as far as it says; those that it answers."""
     inputs = engine.signature.inputs
     single = len(inputs) == 1 and len(inputs[0].shape) == 2
@@ -177,7 +182,7 @@ def _converted(task: Task, original: Original, signature: Signature, precision: 
     why = ""
     if form:
         precision = form.summed
-        why = f"onnxruntime answers a row of its trees sooner than {task.engine} does, and "
+        why = f"onnxruntime answers a row of its trees sooner than {original.library} does, and "
     reason = (
         f"{why}the ONNX model agrees with the original on {found.rows} rows in {found.sets} sets of probes, "
         f"calculating in {precision} (largest difference {found.largest:.2g}){past}"

@@ -7,10 +7,9 @@ from argosy.engines import lightgbm_file, unpickle, xgboost_file
 from argosy.engines.base import require
 from argosy.engines.trees import graph, lightgbm, sklearn, xgboost
 from argosy.engines.trees.form import Ensemble
+from argosy.engines.trees.onnx import Texts
 from argosy.spec.signature import Signature
 
-Texts = dict[int, tuple[str, ...]]
-"""Feature → the categories that stand for 0, 1, …"""
 BOOSTERS = ("lightgbm", "xgboost")
 
 

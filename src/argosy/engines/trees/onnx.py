@@ -15,6 +15,8 @@ from argosy.spec.tensor import Array
 LEQ, MEMBER = 0, 6
 """Modes of nodes."""
 TYPES = {"FP32": "FLOAT", "FP64": "DOUBLE", "INT64": "INT64", "BYTES": "STRING"}
+Texts = Mapping[int, tuple[str, ...]]
+"""Feature → the categories that stand for 0, 1, …"""
 ABOUT = "argosy.trees"
 """What the metadata call it."""
 
@@ -57,22 +59,21 @@ class Steps:
         return name
 
 
-def check(form: Ensemble, signature: Signature) -> None:
+def check(form: Ensemble, signature: Signature, texts: Texts) -> None:
     """Raise Unsupported for what has no nodes here."""
     if form.values.shape[1] > 1 or (form.feature[form.roots] < 0).any():
         raise Unsupported("leaves of several values, or trees that are one leaf, are left to the library")
-    if any(spec.datatype == "BYTES" for spec in signature.outputs):
-        raise Unsupported("labels that are texts are left to the library")
-    if odd := [spec.name for spec in signature.inputs if spec.semantic == "categorical" and spec.datatype != "BYTES"]:
-        raise Unsupported(f"categories that are no texts (column '{odd[0]}') are left to the library")
+    for place, spec in enumerate(signature.inputs):
+        if (spec.datatype == "BYTES") != (place in texts) or spec.datatype not in TYPES:
+            raise Unsupported(f"column '{spec.name}', categories or values of {spec.datatype}, is left to the library")
 
 
-def model(form: Ensemble, signature: Signature, texts: Mapping[int, tuple[str, ...]] | None = None) -> bytes:
+def model(form: Ensemble, signature: Signature, texts: Texts | None = None) -> bytes:
     """The ONNX file, with the inputs and outputs of the signature: one matrix, or a column each, of texts where
     `texts` has the categories of the feature. Raises Unsupported."""
     from onnx import TensorProto, helper
 
-    check(form, signature)
+    check(form, signature, texts or {})
     single = form.single and form.summed == "FP32"
     form = _based(form) if single else form
     graph = Steps(np.float32 if single else np.float64)
@@ -87,6 +88,10 @@ def model(form: Ensemble, signature: Signature, texts: Mapping[int, tuple[str, .
         sums = graph.node("Div", sums, graph.constant([form.divisor]))
     scores = _scores(graph, form, sums)
     for spec in signature.outputs:
+        if spec.datatype == "BYTES":
+            found = _label(graph, form, sums, scores)
+            graph.node("Reshape", found, graph.constant(spec.shape, np.int64), to=spec.name)
+            continue
         found = _label(graph, form, sums, scores) if spec.datatype == "INT64" else scores
         shaped = graph.node("Reshape", found, graph.constant(spec.shape, np.int64))
         _cast(graph, shaped, types[spec.datatype], spec.name)
@@ -103,7 +108,7 @@ def model(form: Ensemble, signature: Signature, texts: Mapping[int, tuple[str, .
     return found.SerializeToString(deterministic=True)
 
 
-def tell(model: Any, form: Ensemble, texts: Mapping[int, tuple[str, ...]]) -> None:
+def tell(model: Any, form: Ensemble, texts: Texts) -> None:
     """Write in the metadata of an ONNX model what `graph.read` needs beside its node of trees."""
     from onnx import helper
 
@@ -126,9 +131,7 @@ def _based(form: Ensemble) -> Ensemble:
     return msgspec.structs.replace(form, base=np.zeros_like(form.base), leaf=leaf, values=table.astype(np.float64))
 
 
-def _rows(
-    graph: Steps, form: Ensemble, signature: Signature, texts: Mapping[int, tuple[str, ...]], types: dict[str, Any]
-) -> str:
+def _rows(graph: Steps, form: Ensemble, signature: Signature, texts: Texts, types: dict[str, Any]) -> str:
     """The matrix of all features, in the type that the trees work in."""
     inputs = signature.inputs
     kind = types["FP32" if graph.kind is np.float32 else "FP64"]
@@ -268,4 +271,6 @@ def _label(graph: Steps, form: Ensemble, sums: str, scores: str) -> str:
     else:
         operator = "Greater" if scoring.second == ">" else "GreaterOrEqual"
         number = _cast(graph, graph.node(operator, sums, graph.constant([0])), TensorProto.INT64)
-    return graph.node("Gather", graph.constant(scoring.labels, np.int64), number, axis=0)
+    labels = [each.encode() if isinstance(each, str) else each for each in scoring.labels]
+    kind = object if isinstance(labels[0], bytes) else np.int64
+    return graph.node("Gather", graph.constant(labels, kind), number, axis=0)

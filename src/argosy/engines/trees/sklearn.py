@@ -26,10 +26,16 @@ def recognise(estimator: Any) -> bool:
     return kind.__module__.startswith("sklearn.") and name in (*AVERAGED, "GradientBoosting", "HistGradientBoosting")
 
 
+def library(estimator: Any) -> str:
+    """The library of boosters that an estimator is of; empty for another."""
+    name = cast("type[Any]", type(estimator)).__module__.partition(".")[0]
+    return name if name in ("lightgbm", "xgboost") else ""
+
+
 def has_trees(estimator: Any) -> bool:
     """Whether it is an estimator of trees, of whatever library, or a pipeline that ends with one."""
     last = estimator.steps[-1][1] if getattr(estimator, "steps", ()) else estimator
-    return recognise(last) or cast("type[Any]", type(last)).__module__.startswith(("lightgbm.", "xgboost."))
+    return recognise(last) or bool(library(last))
 
 
 def read(estimator: Any) -> Ensemble:
@@ -47,10 +53,9 @@ def read(estimator: Any) -> Ensemble:
 
 def _wrapped(estimator: Any) -> Ensemble | None:
     """The booster in an estimator of LightGBM or XGBoost, with the labels of the estimator."""
-    module = cast("type[Any]", type(estimator)).__module__.partition(".")[0]
-    if module == "lightgbm":
+    if library(estimator) == "lightgbm":
         form = lightgbm.read(estimator.booster_.model_to_string())
-    elif module == "xgboost":
+    elif library(estimator):
         model = json.loads(estimator.get_booster().save_raw("json"))
         form = xgboost.read(model, labelled=hasattr(estimator, "classes_"))
     else:
