@@ -13,7 +13,7 @@ from starlette.routing import Route
 from argosy.api import transfers
 from argosy.api.transfers import DeviceTransfers
 from argosy.edge import delta
-from argosy.edge.wire import TransferPlan
+from argosy.edge.wire import SESSION, TransferPlan
 from argosy.spec.errors import ArgosyError, InvalidArgument, NotFound, Unavailable
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
@@ -111,5 +111,10 @@ async def test_too_many_at_once(
 ) -> None:
     plan = await planned(device)
     name = next(iter(plan.files))
-    monkeypatch.setattr(transfers, "STREAMS", 0)
-    assert (await client.get(f"/blobs/{name}")).status_code == 503
+    with monkeypatch.context() as patched:
+        patched.setattr(transfers, "STREAMS", 0)
+        assert (await client.get(f"/blobs/{name}")).status_code == 503
+    device[0]._open |= dict.fromkeys(range(transfers.EACH), "mine")
+    assert (await client.get(f"/blobs/{name}", headers={SESSION: "mine"})).status_code == 503
+    assert (await client.get(f"/blobs/{name}", headers={SESSION: "another"})).status_code == 200
+    assert len(device[0]._open) == transfers.EACH

@@ -14,13 +14,13 @@ from starlette.responses import FileResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from argosy.edge.delta import Ways
-from argosy.edge.wire import TransferPlan
+from argosy.edge.wire import SESSION, TransferPlan
 from argosy.spec.errors import InvalidArgument, NotFound, Unavailable
 from argosy.store.manifest import check_digest
 from argosy.store.store import Store
 
-STREAMS = 256
-"""Blobs on their way at one time."""
+STREAMS, EACH = 256, 4
+"""Blobs on their way at one time, and those of one session."""
 SECONDS = 900.0
 """After which an answer ends, so that nobody holds one for ever: a device goes on with a range."""
 HAVE = 4
@@ -32,7 +32,7 @@ class DeviceTransfers:
 
     def __init__(self, store: Store) -> None:
         self.ways = Ways(store.layout, store.home.cache / "transfers")
-        self._open: set[object] = set()
+        self._open: dict[object, str] = {}
 
     async def plan(self, packages: Collection[str], package: str, have: str = "") -> TransferPlan:
         """How a device that may have `packages` gets one of them, from those that it has: digests, between commas.
@@ -53,10 +53,12 @@ class DeviceTransfers:
             raise InvalidArgument(f"'{sha256[:80]}' is no SHA-256")
         if "," in request.headers.get("range", ""):
             raise InvalidArgument("Range: one range at a time")
-        if len(self._open) >= STREAMS:
-            raise Unavailable(f"{STREAMS} blobs are on their way already: come again", retry_after=5)
+        session = request.headers.get(SESSION, "")
+        for most, there in ((STREAMS, len(self._open)), (EACH, sum(each == session for each in self._open.values()))):
+            if there >= most:
+                raise Unavailable(f"{most} blobs are on their way already: come again", retry_after=5)
         path = await asyncio.to_thread(self.ways.blob, packages, sha256)
-        return _Blob(path, self._open)
+        return _Blob(path, session, self._open)
 
     def close(self) -> None:
         """End what is being made."""
@@ -67,14 +69,14 @@ UNKNOWN = "sha256:" + "0" * 64
 
 
 class _Blob(FileResponse):
-    def __init__(self, path: Path, others: set[object]) -> None:
+    def __init__(self, path: Path, session: str, others: dict[object, str]) -> None:
         super().__init__(path, media_type="application/octet-stream")
-        self.others = others
+        self.session, self.others = session, others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.others.add(self)
+        self.others[self] = self.session
         try:
             async with asyncio.timeout(SECONDS):
                 await super().__call__(scope, receive, send)
         finally:
-            self.others.discard(self)
+            del self.others[self]
