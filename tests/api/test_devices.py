@@ -1,5 +1,6 @@
 """What devices ask of a platform: who may, once, and what is made of what they say."""
 
+import datetime as dt
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,17 +115,22 @@ def test_an_enrolment_needs_the_key_and_a_fresh_challenge(world: World) -> None:
         refused(one.post("/enrol", msgspec.structs.replace(late, nonce=nonce)), 401, "challenge")
 
 
-def test_a_certificate_of_the_owner_lets_in_while_it_is_good(tmp_path: Path) -> None:
-    world, authority = World(tmp_path / "home"), Authority()
-    with world.client:
-        owned = SimulatedDevice(world.client, "a")
-        chain = pem(*authority.chain("a", owned.key)).decode()
-        refused(owned.post("/enrol", owned.enrolment(chain=chain)), 401, "no owner whose certificates count")
+def test_a_certificate_of_the_owner_lets_in_while_it_is_good(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    expired, one, other = Authority(), SimulatedDevice(world.client, "a"), SimulatedDevice(world.client, "b")
+    old = pem(*expired.chain("ann", one.key)).decode()
+    refused(one.post("/enrol", one.enrolment(chain=old)), 401, "no owner whose certificates count")
+    monkeypatch.setattr("tests.trust.conftest.START", dt.datetime.now(dt.UTC) - dt.timedelta(days=1))
+    authority = Authority("another root")
+    good = pem(*authority.chain("ann", one.key)).decode()
     with world.store.database.begin() as connection:
-        connection.execute(fleets_table.update().values(owner=pem(authority.root).decode()))
-    with world.client:
-        refused(owned.post("/enrol", owned.enrolment(chain=chain)), 401, "does not count", "not valid")
-    world.store.close()
+        owner = pem(expired.root, authority.root).decode()
+        connection.execute(fleets_table.update().values(owner=owner))
+    refused(one.post("/enrol", one.enrolment(chain=old)), 401, "does not count", "not valid")
+    refused(one.post("/enrol", one.enrolment(chain="nothing")), 401, "does not count")
+    stranger = pem(*Authority("a third").chain("ann", one.key)).decode()
+    refused(one.post("/enrol", one.enrolment(chain=stranger)), 401, "does not count")
+    refused(other.post("/enrol", other.enrolment(chain=good)), 401, "not one of the device's key")
+    assert read(one.post("/enrol", one.enrolment(chain=good)), wire.Enrolled).device == "a"
 
 
 def test_hostile_labels_and_names_are_refused(world: World) -> None:
