@@ -52,6 +52,7 @@ def test_a_device_that_fell_silent_is_an_incident_until_it_is_back(world: World,
     assert firing(world) == []
 
 
+@pytest.mark.slow
 def test_one_that_comes_and_goes_is_one_incident(world: World, lost: LostDevices):
     world.device("till-1")
     for _ in range(3):
