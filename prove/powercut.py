@@ -95,8 +95,8 @@ def mounted(disk: Path, at: Path, options: str) -> Generator[Path]:
         yield at
     finally:
         # A process that another thread is starting has the files open until it is exec'ed.
-        for _ in range(50):
-            if not subprocess.run(["umount", str(at)], check=False, capture_output=True).returncode:
+        for left in reversed(range(100)):
+            if not subprocess.run(["umount", str(at)], check=not left, capture_output=True).returncode:
                 break
             time.sleep(0.1)
 
@@ -163,14 +163,14 @@ class Rig:
 
     def run(self, cuts: int) -> None:
         """So many power cuts."""
-        disk, copy = made(self.folder / "disk"), self.folder / "copy"
+        disk = made(self.folder / "disk")
         with mounted(disk, self.folder / "at", MODES[self.mode]) as at:
             try:
                 for number in range(cuts):
                     if number % KILL == 0:
                         self._restart(at)
                     time.sleep(self.chance.uniform(0, LATEST))
-                    self._cut(disk, copy)
+                    self._cut(disk, self.folder / f"copy{number}")
             finally:
                 self._kill()
                 with contextlib.suppress(AgentError):
@@ -198,8 +198,10 @@ class Rig:
             copied(disk, copy)
         finally:
             self._device.send_signal(signal.SIGCONT)
+        # A file of its own for each: a loop device that is still there for the last one has the blocks of that.
         with mounted(copy, self.folder / "look", "loop") as found:
             check(found / "home", self.counts)
+        copy.unlink()
 
 
 def device(home: Path, seed: str, careless: bool) -> None:
