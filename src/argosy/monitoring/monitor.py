@@ -26,6 +26,8 @@ TICK = 2.0
 AGAIN = 60.0
 """Seconds until an evaluation that failed is tried again, at most."""
 HOUSEKEEPING = 3600.0
+FLEETS = 30.0
+"""Seconds until fleets are read again: their deployments are large."""
 S = TypeVar("S", bound=msgspec.Struct)
 
 
@@ -48,7 +50,8 @@ class WindowMonitor(ABC, Generic[S]):
         self.store, self.state, self.report, self.clock, self.child = store, state, report, clock, child
         self._due: dict[str, float] = {}
         self._ended: set[str] = set()
-        self._cleaned = 0.0
+        self._cleaned = self._read = 0.0
+        self._fleets: tuple[list[Declared], dict[str, Revision]] = ([], {})
 
     @abstractmethod
     def window(self, declared: Declared) -> tuple[int, float] | None:
@@ -76,9 +79,10 @@ class WindowMonitor(ABC, Generic[S]):
 
     def turn(self) -> None:
         """Evaluate every endpoint that is due. Raises Unavailable, StorageFull."""
-        fleets, versions = streams(self.store)
-        declared = {each.endpoint.name: each for each in (*self.state.endpoints(), *fleets)}
-        revisions = self.state.revisions() | versions
+        if not self._read <= self.clock() < self._read + FLEETS:
+            self._fleets, self._read = streams(self.store), self.clock()
+        declared = {each.endpoint.name: each for each in (*self.state.endpoints(), *self._fleets[0])}
+        revisions = self.state.revisions() | self._fleets[1]
         if self.clock() - self._cleaned > HOUSEKEEPING:
             self.clean(declared)
             self._cleaned = self.clock()
