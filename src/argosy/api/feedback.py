@@ -12,6 +12,7 @@ from argosy.monitoring.feedback.event import Label, RefusedLabel, accept
 from argosy.monitoring.feedback.folder import LabelFolder
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import NotFound
+from argosy.store.streams import names
 
 
 class Labels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,7 +43,7 @@ async def take(services: Services, name: str, labels: Labels, key: str = "") -> 
     check_name(name)
 
     def write() -> Answered:
-        if services.state.endpoint(name) is None:
+        if services.state.endpoint(name) is None and name not in names(services.store):
             raise NotFound(f"there is no endpoint '{name}'")
         found = accept(labels.labels, time.time(), key)
         if found.labels:

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta, field
 
 from argosy.spec.errors import InvalidArgument
+from argosy.spec.monitor import Monitor
 from argosy.spec.strict import Amount, Count, Declaration, InnerShare, Positive, Share, require
 
 _LABEL = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9._/]{0,61}[A-Za-z0-9])?")
@@ -114,7 +115,8 @@ class Deployment(Declaration, frozen=True, kw_only=True):
 
     It goes from wave to wave, each of which lasts at least `seconds` and until `reports` of its devices have committed;
     `stop` says what ends it. Devices that are offline join when they are back. Devices try the new version before they
-    commit it (`trial`) within a `budget`. `payloads` is the share of requests whose inputs and outputs are sent.
+    commit it (`trial`) within a `budget`. `payloads` is the share of requests whose inputs and outputs are sent; with a
+    `monitor` it is measured how good the answers in it are, once labels come.
     """
 
     fleet: str
@@ -127,6 +129,7 @@ class Deployment(Declaration, frozen=True, kw_only=True):
     trial: DeviceTrial = DeviceTrial()
     budget: DeviceBudget = DeviceBudget()
     payloads: Share = 0.0
+    monitor: Monitor | None = None
 
     where: ClassVar[str] = "the deployment: "
 
@@ -144,6 +147,9 @@ class Deployment(Declaration, frozen=True, kw_only=True):
                 not self.waves or self.waves[-1].whole
             ),
         }
+        if self.monitor is not None:
+            checks["monitor is about payloads, and none are sent: give payloads a share"] = self.payloads > 0
+            checks["monitor.reference is of endpoints alone"] = not self.monitor.reference
         require(self.where, checks)
 
     def least(self, wave: int) -> tuple[float, int]:

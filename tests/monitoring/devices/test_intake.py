@@ -6,18 +6,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow.parquet
 import pytest
 
 from argosy.control.state import State
 from argosy.monitoring.devices import intake
 from argosy.monitoring.drift.monitor import LATE, DriftMonitor
+from argosy.monitoring.performance.monitor import PerformanceMonitor
 from argosy.profiles import files
 from argosy.profiles.profile import merge, minute
 from argosy.profiles.recorder import Recorder
+from argosy.spec import strict
+from argosy.spec.errors import InvalidArgument
+from argosy.spec.fleet import Deployment
+from argosy.spec.monitor import Monitor
 from argosy.store import findings
 from argosy.store.payloads import layout as places
-from argosy.store.streams import served
+from argosy.store.streams import served, streams
 from tests.monitoring.devices.fleet import START, World
 from tests.monitoring.recorder import shop
 
@@ -197,6 +203,30 @@ def test_payloads_that_nobody_declared_are_dropped(world: World):
     world.report(world.device(), payloads=[payload(world)])
     assert logged(world) == []
     assert world.intake.dropped == {"tills": 1}
+
+
+def test_performance_is_evaluated_where_payloads_and_a_monitor_are_declared(tmp_path: Path):
+    declared = Deployment(fleet="tills", model="shop:1", payloads=1.0, monitor=Monitor(decision="output.label"))
+    world = World(tmp_path, **msgspec.to_builtins(declared))
+    world.report(world.device(), payloads=[payload(world)])
+    world.intake.flush()
+    monitor = PerformanceMonitor(world.store, State(world.store.database), world.incidents.report, lambda: world.now)
+    (found,), revisions = streams(world.store)
+    assert monitor.window(found) is not None
+    job = monitor.job(found, revisions, world.now, world.now)
+    assert [(each.number, each.digest) for each in job.versions] == [("shop:1", world.digest)]
+    assert job.endpoint == NAME
+    world.store.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [({}, "payloads"), ({"payloads": 1.0, "monitor": {"reference": "x.csv"}}, "reference")],
+    ids=["none", "a file"],
+)
+def test_a_monitor_without_payloads_or_of_a_file_here_is_refused(said: dict[str, Any], why: str):
+    with pytest.raises(InvalidArgument, match=why):
+        strict.convert({"fleet": "tills", "model": "shop:1", "monitor": {}} | said, Deployment, "it")
 
 
 def test_a_fleet_is_an_endpoint_to_reports(world: World):
