@@ -82,8 +82,9 @@ class Usage:
         return total
 
     def _watch(self) -> None:
-        while not self._ends.wait(0.5):
-            self.most = max(self.most, self.process.memory_info().rss)
+        with contextlib.suppress(psutil.Error):
+            while not self._ends.wait(0.5):
+                self.most = max(self.most, self.process.memory_info().rss)
 
     def end(self) -> tuple[float, float, float, float]:
         """CPU seconds, cores on average, those of its children, and the most megabytes."""
@@ -138,12 +139,15 @@ def devices(url: str, token: str, number: int, trial: float) -> Generator[dict[s
         for line in lines:
             counted.update(json.loads(line))
 
-    threading.Thread(target=read, daemon=True).start()
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
     try:
         yield counted
     finally:
         process.kill()
         process.wait()
+        reader.join()
+        lines.close()
 
 
 def until(what: str, done: Any, longest: float = PATIENCE) -> float:

@@ -150,21 +150,21 @@ class Device:
                     async with self.fleet.beginning:
                         await self.begin()
                     COUNTED["sessions"] += 1
-                    await asyncio.sleep(random.random() * 30)
+                    await asyncio.sleep(random.random() * 1.5 * self.fleet.trial)
                 wait = f"&wait={50 if self.own else 0}"
                 found = await self.read(wire.Desired, "GET", f"/desired?after={after}{wait}", own=True)
-                after = found.revision
                 if found.update is not None and not found.hold:
                     update = msgspec.json.decode(found.update.payload, type=wire.Update)
                     if update.index > self.index:
                         await self.take(update)
+                after = found.revision
                 if self.own is None:
                     await asyncio.sleep(found.poll * (0.8 + 0.4 * random.random()))
             except (Refused, OSError, asyncio.IncompleteReadError) as error:
                 COUNTED["troubles"] += 1
                 if COUNTED["troubles"] < 20:
                     print(f"{self.id}: {error!r}", file=sys.stderr, flush=True)
-                await asyncio.sleep(5 + 10 * random.random())
+                await asyncio.sleep((0.25 + 0.5 * random.random()) * self.fleet.trial)
 
     async def take(self, update: wire.Update) -> None:
         """Fetch an update, try it, commit it or not."""
