@@ -189,7 +189,7 @@ class Rig:
     def _kill(self) -> None:
         if self._device is not None:
             self._device.kill()
-            self._device.wait()
+            self._device.communicate()
 
     def _cut(self, disk: Path, copy: Path) -> None:
         assert self._device is not None
