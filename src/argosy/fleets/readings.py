@@ -91,10 +91,16 @@ class Readings:
     def sums(self, found: Deployment, declared: Declared) -> DeviceSums:
         """Sums over its assignments; those of devices that were revoked count where they are through."""
         now, silence = self.clock(), declared.stop.silence
-        heard = D.seen > A.offered
-        of = [A.state, heard, D.seen < now - silence, D.seen < now - QUIET]
-        query = sa.select(*of, D.state == "active", sa.func.count()).join(D.id.table, D.id == A.device)
-        query = query.where(A.fleet == found.fleet, A.deployment == found.number).group_by(*of, D.state == "active")
+        kinds = {
+            "at": A.state,
+            "came": D.seen > A.offered,
+            "silent": D.seen < now - silence,
+            "quiet": D.seen < now - QUIET,
+            "active": D.state == "active",
+        }
+        of = [value.label(name) for name, value in kinds.items()]
+        query = sa.select(*of, sa.func.count()).join(D.id.table, D.id == A.device)
+        query = query.where(A.fleet == found.fleet, A.deployment == found.number).group_by(*kinds)
         sums = DeviceSums()._asdict()
         with self._fleets.database.read() as connection:
             rows: list[tuple[Any, ...]] = [tuple(row) for row in connection.execute(query)]
