@@ -20,6 +20,8 @@ from tests.distributions.edge.devices import desired, update
 class Link:
     """A platform that answers from a list; without one more it waits."""
 
+    keys = ()
+
     def __init__(self, answers=()):
         self.answers, self.asked, self.reports = list(answers), [], []
         self.gone = False
