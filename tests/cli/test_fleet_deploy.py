@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from argosy.cli.deployments import _only, declared
+from argosy.cli.deployments import _only, _print, declared
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.fleet import Wave
 
@@ -54,3 +54,23 @@ def test_an_order_without_a_number_is_for_the_one_that_is_under_way() -> None:
         _only("cars", [one, two, old])
     with pytest.raises(InvalidArgument, match="fleet 'cars': none is"):
         _only("cars", [old])
+
+
+def test_a_deployment_is_shown_with_its_waves(capsys: pytest.CaptureFixture[str]) -> None:
+    devices = {"matching": 300, "assigned": 3, "offline": 1, "begun": 3, "committed": 2, "failed": 1, "silent": 0}
+    one = {"ref": "m:1", "package": "sha256:0", "state": "running", "reason": "it waits", "match": {"site": "a"}}
+    one |= {
+        "wave": 1,
+        "waves": [{"share": 0.01, "devices": None, "match": {}}, {"share": None, "devices": 9, "match": {}}],
+    }
+    one |= {"states": [{"committed": 2, "rolled_back": 1}, {}], "devices": devices, "failures": [0.01, 0.7]}
+    _print(one | {"compared": 9, "agreed": 8, "sent": 5, "again": 0, "left_out": {"has no disk": 2}})
+    shown = capsys.readouterr().out
+    for text in (
+        "site=a",
+        "2 of 300 have it",
+        "2 committed, 1 rolled_back",
+        "8 of 9 answers",
+        "2 devices: has no disk",
+    ):
+        assert text in shown

@@ -152,9 +152,7 @@ def _print(one: dict[str, Any]) -> None:
     columns: Columns = {
         "wave": lambda place: f"{'> ' if place + 1 == one['wave'] else '  '}{place + 1}",
         "takes": lambda place: _takes(one["waves"][place]),
-        "devices": lambda place: ", ".join(
-            f"{many:,} {state}" for state, many in one["waves"][place]["states"].items()
-        ),
+        "devices": lambda place: ", ".join(f"{many:,} {state}" for state, many in one["states"][place].items()),
     }
     table(columns, range(len(one["waves"])))
 
