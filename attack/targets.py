@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from argosy.engines import lightgbm_file, mlflow_file, onnx_file, sklearn, unpickle, xgboost_file
+from argosy.engines.base import Loading
 from argosy.packaging.detect import detect
 from argosy.packaging.package import open_package
 from argosy.packaging.rows import to_tensors
@@ -246,7 +247,7 @@ def _skops_seeds() -> list[bytes]:
 
 
 def _skops(path: Path) -> object:
-    return sklearn.load(path, None, {}, 1)
+    return sklearn.load(Loading(path, None, {}, 1))
 
 
 MLMODEL = b"""artifact_path: model

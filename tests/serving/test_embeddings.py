@@ -8,6 +8,7 @@ import numpy as np
 import openai
 import pytest
 
+from argosy.engines.base import Loading
 from argosy.engines.encoder import load
 from argosy.packaging import encoder
 from argosy.spec.endpoint import Runtime
@@ -20,7 +21,7 @@ from tests.serving.engines import Identity
 def engine(folder, kind):
     tiny.make(folder, kind)
     prepared = encoder.prepare(encoder.Unprepared(weights=str(folder), into=str(folder)))
-    found = load(folder, None, prepared.settings, 1)
+    found = load(Loading(folder, None, prepared.settings, 1))
     found.language = prepared.language
     return found
 

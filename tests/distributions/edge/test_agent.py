@@ -188,7 +188,7 @@ def test_a_slot_that_rots_gives_way_and_is_fetched_anew(tmp_path):
     with Device(tmp_path) as device:
         device.settled(1)
         assert "is not what was signed" in device.said("rolled_back")[0]
-        assert device.models.serving == "digits:1"
+        device.until(lambda: device.models.serving == "digits:1")
         device.agent.want(desired(update(2)))
         device.settled(2)
 
