@@ -15,6 +15,7 @@ def test_the_worst_inputs_of_a_surface_grow_no_process(surface: str):
     assert [each for each in costs if each.mib > MOST_MIB] == []
 
 
+@pytest.mark.slow
 def test_what_took_the_controller_for_minutes_is_told_at_once(tmp_path_factory: pytest.TempPathFactory):
     """Names without end were compared each with each; a key of 1,000,000 characters with every other; a key with scopes
     without end became the gateway's to hold."""

@@ -216,6 +216,7 @@ def test_huge_files_are_not_read(repo: Path) -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_the_largest_files_that_are_read_take_bounded_memory(repo: Path) -> None:
     entry = bytes(24) + (0o100644).to_bytes(4, "big") + bytes(12) + bytes(20)
     longest = b"".join(entry + b"\x00\x01" + b"\x00" + b"a" * 4000 + b"\0" for _ in range(10))

@@ -26,9 +26,11 @@ def authority(home: Home) -> Authority:
 
 
 class Lab(Protocol):
-    """A home and a target in it, whose replicas are stand-ins (`stand_in.py`)."""
+    """A home and a target in it, whose replicas are stand-ins (`stand_in.py`), which begin to listen within `begins`
+    seconds."""
 
     home: Home
+    begins: float
 
     def behave(self, how: str) -> None:
         """How stand-ins that start from now on behave."""
@@ -45,6 +47,8 @@ class Lab(Protocol):
 
 class LocalLab:
     """On this machine, reached by `network`."""
+
+    begins = 0.3
 
     def __init__(self, home: Home, network: str) -> None:
         self.home = home.create()
@@ -76,6 +80,8 @@ class LocalLab:
 
 class RayLab:
     """On a Ray cluster whose nodes have this home, and see the files of the lab's."""
+
+    begins = 3.0
 
     def __init__(self, home: Home, cluster: Nodes, nodes: Path) -> None:
         self.home, self.nodes = home.create(), Home(nodes / "ray")

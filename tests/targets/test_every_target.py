@@ -118,13 +118,13 @@ async def test_what_serves_goes_on_when_its_signature_counts_no_more(lab: Lab, m
 async def test_a_replica_that_never_becomes_ready_is_replaced_and_says_what_it_was_at(lab: Lab):
     lab.behave("never")
     target = await lab.target()
-    await target.scale(revision(start_timeout=3), 1)
+    await target.scale(revision(start_timeout=lab.begins), 1)
 
     async def loading() -> bool:
         return any("loads its model" in each.doing for each in (await target.endpoints(ID)).replicas)
 
     await until(loading)
-    await until(lambda: failed(target, "not ready after 3 s (it loads its model and checks it)"))
+    await until(lambda: failed(target, f"not ready after {lab.begins:g} s (it loads its model and checks it)"))
     lab.behave("ok")
     await ready(target, 1)
     await target.stop()
