@@ -252,6 +252,16 @@ class Plane:
             assert answer.status_code in (201, 409), answer.text
         until(lambda: all(map(self._node_ready, names)), f"Ready of {count} nodes")
 
+    def close_nodes(self) -> None:
+        """Have no node that is there take pods: acted ones are deleted, and made anew by whoever wants them."""
+        client, headers = self.client(), {"content-type": "application/merge-patch+json"}
+        for each in client.get("/api/v1/nodes").json()["items"]:
+            path = f"/api/v1/nodes/{each['metadata']['name']}"
+            if FAKE in each["metadata"].get("annotations", {}):
+                client.delete(path)
+            else:
+                client.patch(path, json={"spec": {"unschedulable": True}}, headers=headers)
+
     def _node_ready(self, name: str) -> bool:
         answer = self.client().get(f"/api/v1/nodes/{name}")
         if answer.status_code == 404:

@@ -1,7 +1,6 @@
 """The target of Kubernetes on a real control plane, whose node runs real replicas as processes."""
 
 import asyncio
-import json
 import signal
 import socket
 import ssl
@@ -67,12 +66,7 @@ def world(kubernetes: Plane, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     }
     for name in ("crashes", "killed", "large", "absent"):
         revisions[name] = msgspec.structs.replace(revisions["lin"], id=f"{name}0000"[:10], model=name, endpoint=name)
-    for each in kubernetes.client().get("/api/v1/nodes").json()["items"]:
-        path = f"/api/v1/nodes/{each['metadata']['name']}"
-        if each["metadata"]["name"].startswith("fake-"):  # whoever wants them makes them anew
-            kubernetes.client().delete(path)
-        else:
-            kubernetes.client().patch(path, json={"spec": {"unschedulable": True}}, headers=MERGE)
+    kubernetes.close_nodes()
     with kubernetes.node(NODE, images) as node:
         yield World(kubernetes, home, node, revisions)
 
@@ -326,14 +320,13 @@ async def test_another_manager_keeps_the_number_until_it_is_taken_back(driven: D
     driven.client.patch(path, json=scale, headers=MERGE, params={"fieldManager": "kubectl"}).raise_for_status()
 
     async def held() -> bool:
-        """The number is asked for once what is too many has drained, if it was ready by then."""
         status = await target.endpoints(revision.id)
         await target.release({each.id for each in status.replicas if each.phase == "draining"})
         return "(held by kubectl, scale)" in status.pending
 
     await until(held)
     await ready(target, revision, 2)
-    assert json.loads(driven.client.get(path).text)["spec"]["replicas"] == 2
+    assert driven.client.get(path).json()["spec"]["replicas"] == 2
     await target.retry(revision.id)
     await target.release(await drained(target, revision))
     await ready(target, revision, 1)

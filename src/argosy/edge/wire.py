@@ -10,6 +10,8 @@ Range). All but the first three need the token of a session in the header `SESSI
 themselves.
 """
 
+import functools
+import re
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -30,6 +32,18 @@ Digest = Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}\Z")]
 
 class WireError(Exception):
     """What was read is not what it has to be. The message says what was wrong and where."""
+
+
+@functools.lru_cache(256)
+def _version(text: str) -> tuple[int, ...]:
+    """`1.24.1rc1` → (1, 24, 1)."""
+    return tuple(int(each) for each in re.findall(r"\d+", text)[:3])
+
+
+def within(bounds: tuple[str, str], text: str) -> bool:
+    """Whether a version lies within its bounds, which are (at least, below) and may be empty."""
+    least, below = bounds
+    return not ((least and _version(text) < _version(least)) or (below and _version(text) >= _version(below)))
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,5 @@
 """A package of the store → the signed update of a fleet; and which devices cannot run it."""
 
-import functools
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -102,7 +101,7 @@ def unfit(found: wire.Update, facts: Mapping[str, Any]) -> str:
     if found.machines and machine and machine not in found.machines:
         return f"runs on {' and '.join(found.machines)}, not on {machine[:32]}"
     low, high = found.onnxruntime
-    if runtime and ((low and _version(runtime) < _version(low)) or (high and _version(runtime) >= _version(high))):
+    if runtime and not wire.within(found.onnxruntime, runtime):
         return f"needs onnxruntime {low} or later, below {high}; the device has {runtime[:32]}"
     memory, disk, size = int(facts.get("memory") or 0), int(facts.get("disk") or 0), sum(f.size for f in found.files)
     weights = str(found.manifest.get("weights", ""))
@@ -121,15 +120,6 @@ def check_some_fit(found: wire.Update, devices: Iterable[Mapping[str, Any]]) -> 
     if reasons and "" not in reasons:
         told = "; ".join(f"{found.ref} {reason} ({count:,} devices)" for reason, count in reasons.most_common(3))
         raise InvalidArgument(f"none of the devices that it is for can run it: {told}")
-
-
-@functools.lru_cache(256)
-def _version(text: str) -> tuple[int, ...]:
-    numbers: list[int] = []
-    for part in text.split(".")[:3]:
-        digits = "".join(char for char in part[:6] if char.isdigit())
-        numbers.append(int(digits or 0))
-    return tuple(numbers)
 
 
 def _mebibytes(size: int) -> str:

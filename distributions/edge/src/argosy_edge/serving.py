@@ -17,7 +17,7 @@ from argosy_edge.wire import Trial, Update
 
 
 class Serving:
-    """The model steps of `agent.Steps`: a server, and at most one candidate beside the model that it serves."""
+    """What `agent.Models` asks for: a server, and at most one candidate beside the model that it serves."""
 
     def __init__(self, server: DeviceServer, threads: int = 1, watching: Watching | None = None) -> None:
         self.server, self._watching = server, watching

@@ -16,8 +16,6 @@ Two slots, `a` and `b`; "" is the factory model, which no update changes and whi
 rolled back for itself is denied by its digest; what was merely not right for this device, or withdrawn, is not.
 """
 
-import re
-
 import msgspec
 
 from argosy_edge import trial as trials
@@ -40,7 +38,7 @@ from argosy_edge.state import (
     Woke,
 )
 from argosy_edge.trial import Tally
-from argosy_edge.wire import Phase, Update
+from argosy_edge.wire import Phase, Update, within
 
 MOST_DENIED = 200
 LONGEST_WAIT = 300.0
@@ -179,10 +177,7 @@ def misfit(asked: Asked, update: Update, state: State) -> str:
     if facts is not None and update.machines and facts.machine not in update.machines:
         return f"it is for {', '.join(update.machines)}, this device is {facts.machine}"
     least, below = update.onnxruntime
-    if facts is not None and (
-        (least and version(facts.onnxruntime) < version(least))
-        or (below and version(facts.onnxruntime) >= version(below))
-    ):
+    if facts is not None and not within(update.onnxruntime, facts.onnxruntime):
         bounds = " and ".join([f"from {least}"] * bool(least) + [f"below {below}"] * bool(below))
         return f"it needs onnxruntime {bounds}, this device has {facts.onnxruntime}"
     return ""
@@ -194,11 +189,6 @@ def _lacking(asked: Asked, update: Update) -> str:
     if asked.space is None or need <= space:
         return ""
     return f"it needs {need:,} bytes of disk, {space:,} are free: make room, it is tried again"
-
-
-def version(text: str) -> tuple[int, ...]:
-    """`1.24.1rc1` → (1, 24, 1)."""
-    return tuple(int(each) for each in re.findall(r"\d+", text)[:3])
 
 
 def _ended(step: Step, state: State) -> Next:
