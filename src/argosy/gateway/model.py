@@ -15,6 +15,7 @@ from argosy.spec.endpoint import check_name
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.limits import Limits, check_rate
 from argosy.spec.payload import PayloadLog
+from argosy.spec.region import Peer, within
 
 ANY_ENDPOINT = "*"
 """The scope that covers every endpoint."""
@@ -268,6 +269,9 @@ class EndpointRoute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     `testers`: `x-argosy-revision: ID` picks a revision, for keys with a scope that ends with ':test', also where no key
     is needed otherwise. Without it the header does nothing. Answers of a language model that begin with one of
     `refusals` are counted. `adapter` answers every request, perhaps by replicas of another endpoint.
+
+    `peers` are all other regions. Those that serve the endpoint, lie in one of `regions` (none named: anywhere) and
+    are within `peer_rtt` seconds answer what no replica here does; what any of them sends is answered here or nowhere.
     """
 
     endpoint: str
@@ -283,6 +287,9 @@ class EndpointRoute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     waiting: Waiting | None = None
     refusals: tuple[str, ...] = ()
     payload: PayloadLog | None = None
+    peers: tuple[Peer, ...] = ()
+    regions: tuple[str, ...] = ()
+    peer_rtt: float | None = None
 
     def __post_init__(self) -> None:
         check_name(self.endpoint, "endpoint name")
@@ -294,12 +301,21 @@ class EndpointRoute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             )
         if self.sticky and self.sticky.by == "key" and not self.auth:
             raise InvalidArgument(f"endpoint '{self.endpoint}': sticky by key needs auth")
+        for what in ("region", "token"):
+            named = [getattr(each, what) for each in self.peers if getattr(each, what)]
+            if len(named) != len(set(named)):
+                raise InvalidArgument(f"endpoint '{self.endpoint}': two peers have the same {what}")
 
     @property
     def public(self) -> tuple[RevisionRoute, ...]:
         """The revisions that answer callers: all but one that gets copies only."""
         shadow = self.mirror.revision if self.mirror else ""
         return tuple(each for each in self.revisions if each.revision != shadow or each.weight)
+
+    @property
+    def elsewhere(self) -> tuple[Peer, ...]:
+        """The regions that may answer for this one, in their order."""
+        return within(self.peers, self.endpoint, self.regions, self.peer_rtt)
 
     @property
     def language(self) -> bool:
