@@ -1,0 +1,272 @@
+"""Has machines launched and ended. What shall be is written down first; one round after the other brings the provider
+there, so that a controller which is killed at any moment leaves no machine that nobody knows, and none twice.
+
+Only the rounds of `tend` ask a provider to launch and to end, one round of a provider at a time.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Literal
+
+import msgspec
+
+from argosy.process.repeat import repeat
+from argosy.spec.errors import ArgosyError, Conflict, DeadlineExceeded, InvalidArgument, NotFound, Unavailable
+from argosy.spec.offer import Launch, Offer
+from argosy.store.launches import LIVE, Launches
+from argosy.store.ledger import Cause
+from argosy.supply.provider import Event, Provider
+from argosy.supply.sweep import OVER, Finding, choose, compare, prefix
+
+LOG = logging.getLogger(__name__)
+PERIOD, SETTLED = 5.0, 60.0
+"""Seconds between two rounds of a provider while something is under way, and while nothing is."""
+
+Outcome = Literal["ready", "failed", "preempted", "notice"]
+Learn = Callable[[Launch, Outcome, float], None]
+"""Hears what became of a launch, and when: what is learned of an offer."""
+
+
+class Patience(msgspec.Struct, frozen=True, kw_only=True):
+    """How long something may take, in seconds: `again` until a launch that was not answered is asked for once more,
+    `answer` until one that never is, is given up, `start` until one that was accepted serves (three times what was
+    learned, if that is more), `missing` for which a machine may stand in no list before it is gone."""
+
+    again: float = 30.0
+    answer: float = 900.0
+    start: float = 1200.0
+    missing: float = 120.0
+
+
+class Memory(msgspec.Struct):
+    """What is known of a launch in this process alone: nothing that may not be lost. `doubt`: it may have been asked
+    for without an answer, so that a refusal is believed only once no list has had it for long."""
+
+    doubt: bool = True
+    asked: float | None = None
+    refused: str = ""
+    missing: float | None = None
+
+
+Step = Literal["ask", "take", "gone", "give up", "end", "wait"]
+
+
+def decide(launch: Launch, found: Launch | None, memory: Memory, patience: Patience, now: float) -> Step:
+    """What is to be done for a launch that is not over, where the provider's list has `found` for it."""
+    over = found is not None and found.state in OVER
+    if launch.state == "ending":
+        return "end" if found is not None and not over else "gone"
+    if over:
+        return "gone"
+    if found is None and launch.state == "intended":
+        asked = launch.asked if memory.asked is None else memory.asked
+        if now - launch.asked > patience.answer or (memory.refused and now - asked >= memory.doubt * patience.missing):
+            return "gone"
+        if memory.refused:
+            return "wait"
+        return "ask" if memory.asked is None or now - memory.asked >= patience.again else "wait"
+    if found is None:
+        return "gone" if memory.missing is not None and now - memory.missing >= patience.missing else "wait"
+    limit = max(patience.start, 3 * (launch.offer.ready or 0.0))
+    starts = launch.ready is None and found.state != "ready"
+    return "give up" if starts and now - launch.asked > limit else "take"
+
+
+class Launcher:
+    """The machines of a platform at its providers. Methods that are not `async` may take as long as a provider does."""
+
+    def __init__(
+        self,
+        launches: Launches,
+        providers: Mapping[str, Provider],
+        *,
+        learn: Learn | None = None,
+        patience: Patience | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.launches, self.providers = launches, providers
+        self.findings: dict[str, list[Finding]] = {}
+        self._hears, self._patience, self._clock = learn, patience or Patience(), clock
+        self._platform = launches.database.platform()
+        self._memory: dict[str, Memory] = {}
+        self._wake: dict[str, asyncio.Event] = {}
+
+    def name(self, token: str = "") -> str:
+        """The id of a launch, of a token that tells it from all others: of a new one where none is given."""
+        return prefix(self._platform) + (token or secrets.token_hex(6))
+
+    def request(self, offer: Offer, *, token: str = "", cause: Cause | None = None) -> Launch:
+        """Write down that a machine shall be launched. The same token again is the same launch. Raises Conflict for a
+        token of another offer, NotFound for an unknown provider."""
+        self._provider(offer.provider)
+        wanted = Launch(id=self.name(token), offer=offer, asked=self._clock())
+        launch = self.launches.intend(wanted, cause)
+        if launch is wanted:
+            self._memory[launch.id] = Memory(doubt=False)
+        there, asked = launch.offer, wanted.offer
+        if (there.provider, there.instance, there.zone) != (asked.provider, asked.instance, asked.zone):
+            raise Conflict(
+                f"the launch '{launch.id}' is one of {there.instance} at {there.provider}: give another token"
+            )
+        return launch
+
+    def release(self, name: str, cause: Cause | None = None, reason: str = "") -> Launch:
+        """Write down that a machine shall end. One that has ended stays so. Raises NotFound."""
+        return self.launches.move(name, LIVE, cause, state="ending", reason=reason)
+
+    def wake(self, provider: str) -> None:
+        """Have the next round of a provider begin now. For the loop of `run`."""
+        if provider in self._wake:
+            self._wake[provider].set()
+
+    async def run(self) -> None:
+        """Rounds of each provider for ever: one that does not answer keeps no other waiting."""
+        self._wake = {name: asyncio.Event() for name in self.providers}
+        async with asyncio.TaskGroup() as group:
+            for name, wake in self._wake.items():
+                round_of = partial(self._round, name)
+                group.create_task(repeat(round_of, partial(self._pause, name), f"a round of {name}", LOG, wake))
+            await asyncio.Event().wait()
+
+    async def _round(self, name: str) -> None:
+        await asyncio.to_thread(self.tend, name)
+
+    def _pause(self, provider: str) -> float:
+        moving = any(each.state != "ready" for each in self.launches.live(provider))
+        return PERIOD if moving or self.findings.get(provider) else SETTLED
+
+    def tend(self, name: str) -> list[Finding]:
+        """One round: compare, ask, take, end. What differed. Raises Unavailable where the provider does not answer:
+        nothing is concluded from what it does not say."""
+        provider = self._provider(name)
+        before = self.launches.live(name)  # read first: what is launched after this is in no list, and not missed
+        theirs = provider.list()
+        taken = self._hear(provider.events())
+        for launch in before:
+            found = choose(launch, [each for each in theirs if each.id == launch.id])
+            self._tend(provider, launch, found, taken.get(launch.id))
+        ours = {each.id: each for each in before} | self.launches.known({each.id for each in theirs})
+        self.findings[name] = compare(name, ours, theirs, self._platform)
+        for finding in self.findings[name]:
+            if finding.ends:
+                LOG.warning("%s: the machine %s is ended: %s", name, finding.machine, finding.said)
+                machine = next(each for each in theirs if each.machine == finding.machine and each.id == finding.launch)
+                provider.end(msgspec.structs.replace(machine, id=""))
+        return self.findings[name]
+
+    def _hear(self, events: Sequence[Event]) -> dict[str, Event]:
+        """What providers announce is written down; what they took, returned."""
+        known = self.launches.known({each.launch for each in events})
+        for event in events:
+            launch = known.get(event.launch)
+            if event.kind == "notice" and launch is not None and launch.state in ("starting", "ready"):
+                at = "soon" if event.deadline is None else f"in {max(0.0, event.deadline - self._clock()):.0f} s"
+                if not launch.reason:
+                    self.launches.move(launch.id, (launch.state,), reason=f"the provider takes it back {at}")
+                    self._learn(launch, "notice", event.at)
+        return {each.launch: each for each in events if each.kind == "preempted"}
+
+    def _tend(self, provider: Provider, launch: Launch, found: Launch | None, taken: Event | None) -> None:
+        now, memory = self._clock(), self._memory.setdefault(launch.id, Memory())
+        memory.missing = None if found is not None else memory.missing or now
+        step = decide(launch, found, memory, self._patience, now)
+        if taken is not None and (found is None or found.state in OVER) and launch.state != "intended":
+            self._over(launch, found, taken.at, "the provider took it back", "preempted")
+        elif step == "ask":
+            self._ask(provider, launch, memory, now)
+        elif step == "take" and found is not None:
+            self._take(launch, found)
+        elif step == "give up":
+            said = f"it was accepted and did not serve within {now - launch.asked:.0f} s"
+            self._end(provider, self.release(launch.id, reason=said))
+            self._learn(launch, "failed", now)
+        elif step == "end":
+            self._end(provider, launch)
+        elif step == "gone":
+            self._gone(launch, found, memory, now)
+
+    def _ask(self, provider: Provider, launch: Launch, memory: Memory, now: float) -> None:
+        """Ask for the machine. Where the answer is lost, the next list says whether it is there."""
+        memory.asked = now
+        try:
+            found = provider.launch(launch)
+        except (Unavailable, DeadlineExceeded) as error:
+            LOG.warning("%s did not answer to the launch %s: %s", provider.name, launch.id, error.message)
+            self.launches.move(launch.id, ("intended",), reason=error.message)
+            memory.doubt = True
+        except ArgosyError as error:
+            memory.refused = error.message  # an earlier answer may have been lost: the next lists decide
+        else:
+            self._take(launch, found)
+
+    def _take(self, launch: Launch, found: Launch) -> None:
+        """Write down what the provider says of a machine, its own times and the true price."""
+        state = "ready" if found.state == "ready" else "starting"
+        news: dict[str, Any] = {"state": state, "machine": found.machine, "address": found.address or launch.address}
+        news |= {"price": found.price if found.price else launch.price or launch.offer.price}
+        news |= {"started": found.started if found.started is not None else launch.started}
+        if state == "ready":
+            news["ready"] = launch.ready or found.ready or self._clock()
+        if launch.state == "intended":
+            news["reason"] = ""
+        after = self.launches.move(launch.id, ("intended", "starting", "ready"), **news)
+        if after.state == "ready" and launch.state != "ready":
+            self._learn(after, "ready", self._clock())
+
+    def _gone(self, launch: Launch, found: Launch | None, memory: Memory, now: float) -> None:
+        """Nothing is there, or nothing any more."""
+        if launch.state == "ending":
+            self._over(launch, found, now, launch.reason, None)
+        elif launch.state == "intended" and found is None:
+            why = (
+                memory.refused or f"it was not answered within {now - launch.asked:.0f} s: {launch.reason or 'silence'}"
+            )
+            self._over(launch, None, now, why, "failed")
+        else:
+            why = (found.reason if found else "") or "the provider does not have it any more"
+            self._over(launch, found, memory.missing or now, why, "failed" if launch.ready is None else "preempted")
+
+    def _over(self, launch: Launch, found: Launch | None, at: float, why: str, outcome: Outcome | None) -> None:
+        ended = found.ended if found is not None and found.ended is not None else at
+        failed = launch.ready is None and bool(why)
+        news: dict[str, Any] = {"state": "failed" if failed else "ended", "ended": ended, "reason": why}
+        if found is not None and launch.started is None:
+            news |= {"started": found.started, "machine": found.machine, "price": found.price or launch.price}
+        after = self.launches.move(launch.id, (launch.state,), **news)
+        self._memory.pop(launch.id, None)
+        if outcome is not None and after.state in OVER:
+            self._learn(after, outcome, at)
+
+    def _end(self, provider: Provider, launch: Launch) -> None:
+        """Ask for its end. It is over once no list has it; until then each round asks again."""
+        try:
+            provider.end(launch)
+        except ArgosyError as error:
+            LOG.warning("%s did not end %s, which is tried again: %s", provider.name, launch.id, error.message)
+
+    def _learn(self, launch: Launch, outcome: Outcome, at: float) -> None:
+        if self._hears is not None:
+            self._hears(launch, outcome, at)
+
+    def _provider(self, name: str) -> Provider:
+        found = self.providers.get(name)
+        if found is None:
+            known = ", ".join(sorted(self.providers)) or "none"
+            raise NotFound(f"there is no provider '{name[:63]}' in supply.providers of config.yaml; there are {known}")
+        return found
+
+
+def pick(provider: Provider, wanted: Mapping[str, Any]) -> Offer:
+    """The cheapest offer of a provider whose fields are as wanted. Raises NotFound, InvalidArgument."""
+    unknown = [each for each in wanted if each not in Offer.__struct_fields__]
+    if unknown:
+        raise InvalidArgument(f"an offer has no '{unknown[0][:63]}'")
+    fits = [each for each in provider.offers() if all(getattr(each, key) == value for key, value in wanted.items())]
+    if not fits:
+        said = ", ".join(f"{key} {value}" for key, value in wanted.items()) or "anything"
+        raise NotFound(f"{provider.name} offers nothing with {said}: argosy offers lists what there is")
+    return min(fits, key=lambda each: (each.price, each.instance, each.region, each.zone))
