@@ -62,6 +62,7 @@ WORDS = {
         "NewToken.reason",
     ),
     *("NewDeployment.fleet", "NewDeployment.match", "NewDeployment.actor", "NewDeployment.reason", "Wave.match"),
+    *("OfferQuery.gpu", "OfferQuery.region", "OfferQuery.provider"),
     *("NewLabels.labels", "NewLabels.actor", "NewLabels.reason", "WhichDevices.labels", "WhichDevices.after"),
 }
 """Every other text: names, columns, words for the history."""

@@ -18,6 +18,7 @@ from argosy.spec.errors import InvalidArgument
 from argosy.spec.limits import check_rate
 from argosy.spec.signing import Signatures
 from argosy.spec.strict import Declaration, Port, convert, load_yaml
+from argosy.spec.supply import SupplySettings
 from argosy.spec.tracing import Tracing
 
 
@@ -201,6 +202,7 @@ class Settings(Declaration, frozen=True, kw_only=True):
     signatures: Signatures = Signatures()
     alerts: dict[str, Sink] = field(default_factory=dict[str, Sink])
     tracing: Tracing = Tracing()
+    supply: SupplySettings = SupplySettings()
 
     def __post_init__(self) -> None:
         for name in self.alerts:

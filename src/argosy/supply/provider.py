@@ -46,7 +46,9 @@ class Provider(Protocol):
 
     def list(self) -> Sequence[Launch]:
         """Every machine of ours that it has or bills, as it stands, with its own times and price. A machine that bears
-        no id of a launch has the id empty."""
+        no id of a launch has the id empty. Those that have ended may be in it for a while: in the state `ended` or
+        `failed`, with the reason and the end that the provider bills to, so that what was given back can be checked.
+        """
         ...
 
     def end(self, launch: Launch) -> None:
