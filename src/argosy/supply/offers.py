@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from argosy.spec.errors import ArgosyError, InvalidArgument, NotFound, Unavailable, code_of
+from argosy.spec.errors import ArgosyError, InvalidArgument, NotFound, Unavailable
 from argosy.spec.offer import Market, Offer
 from argosy.spec.supply import SupplySettings
 from argosy.store import offers as store
@@ -69,7 +69,7 @@ def _read(name: str, source: str, settings: SupplySettings, before: Catalogue | 
             _check(name, old.offers, prices.offers)
     except (ArgosyError, OSError) as error:
         text = error.message if isinstance(error, ArgosyError) else f"{source} cannot be read: {error.strerror}"
-        return msgspec.structs.replace(old, tried=now, error=f"{code_of(error)}: {text}")
+        return msgspec.structs.replace(old, tried=now, error=text)
     return Catalogue(
         provider=name, source=source, version=version, at=now, tried=now, offers=prices.offers, refused=prices.refused
     )
