@@ -5,6 +5,7 @@ import pytest
 
 from argosy.spec.offer import Launch, Offer
 from argosy.store import offers
+from argosy.store.launches import Launches
 from argosy.store.offers import DAYS, HOUR, Catalogue
 
 OFFER = Offer(provider="cloud", region="r", zone="z", instance="x", market="spot", price=2.0)
@@ -13,9 +14,9 @@ READY = msgspec.structs.replace(ASKED, state="ready", started=7210.0, ready=7260
 ENDED = msgspec.structs.replace(READY, state="ended", ended=7260.0 + 2.5 * HOUR)
 
 
-def note(store, before, after, **more):
+def note(store, before, after):
     with store.database.begin() as connection:
-        offers.learn(connection, before, after, **more)
+        offers.learn(connection, before, after)
 
 
 def test_a_launch_that_serves_tells_how_long_it_took_and_what_it_costs(store):
@@ -31,7 +32,7 @@ def test_a_launch_that_serves_tells_how_long_it_took_and_what_it_costs(store):
 
 @pytest.mark.parametrize("lost", [False, True])
 def test_a_machine_that_ended_tells_for_how_long_each_hour_had_it(store, lost):
-    note(store, READY, ENDED, lost=lost)
+    note(store, READY if lost else msgspec.structs.replace(READY, state="ending"), ENDED)
     rows = offers.learned(store.database, 0.0)
     assert [(row.hour, row.held) for row in rows] == [(7200, 3540.0), (10800, 3600.0), (14400, 1860.0)]
     assert [row.lost for row in rows] == [0, 0, int(lost)]
@@ -43,9 +44,19 @@ def test_one_that_never_served_was_never_held(store):
 
 
 def test_times_of_a_provider_whose_clock_goes_back_tell_nothing(store):
-    note(store, READY, msgspec.structs.replace(READY, state="ended", ended=1.0), lost=True)
+    note(store, READY, msgspec.structs.replace(READY, state="ended", ended=1.0))
     (row,) = offers.learned(store.database, 0.0)
     assert (row.held, row.lost) == (0.0, 1)
+
+
+def test_launches_teach_as_they_are_written_down(store):
+    launches = Launches(store.database)
+    launches.intend(ASKED)
+    launches.move("1", ("starting",), state="ready", ready=7260.0, price=2.5)
+    launches.move("1", ("starting",), state="ready", ready=9999.0)
+    launches.move("1", ("ready",), state="ended", ended=7270.0)
+    (row,) = offers.learned(store.database, 0.0)
+    assert (row.tried, row.started, row.held, row.lost) == (1, 1, 10.0, 1)
 
 
 def test_what_is_old_is_forgotten(store):

@@ -11,6 +11,7 @@ from argosy.spec.offer import Launch
 from argosy.store import ledger
 from argosy.store.database import Database, metadata
 from argosy.store.ledger import Cause
+from argosy.store.offers import learn
 from argosy.store.table import RowMapper, table_of
 
 LIVE = ("intended", "starting", "ready", "ending")
@@ -78,6 +79,7 @@ class Launches:
             if after.state != before.state:
                 body = {"machine": after.machine, "price": after.price, "reason": after.reason}
                 ledger.append(connection, f"launch/{name}", after.state, body, cause)
+                learn(connection, before, after)
             return after
 
     def get(self, name: str) -> Launch:

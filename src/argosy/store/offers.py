@@ -90,14 +90,14 @@ def learned(database: Database, since: float) -> list[Learned]:
     return LEARNED.read(database, L.hour >= int(since) // HOUR * HOUR, order=(L.hour, *(L[name] for name in KEY[:5])))
 
 
-def learn(connection: sa.Connection, before: Launch | None, after: Launch, *, lost: bool = False) -> None:
-    """Take in that a launch has changed; in the transaction that writes the launch, so that it counts once. `lost`: the
-    provider took the machine back."""
-    count(connection, told(before, after, lost=lost))
+def learn(connection: sa.Connection, before: Launch | None, after: Launch) -> None:
+    """Take in that a launch has changed; in the transaction that writes the launch, so that it counts once."""
+    count(connection, told(before, after))
 
 
-def told(before: Launch | None, after: Launch, *, lost: bool = False) -> list[Learned]:
-    """What the change of a launch tells: that it served, that it failed, or for how long it was held."""
+def told(before: Launch | None, after: Launch) -> list[Learned]:
+    """What the change of a launch tells: that it served, that it failed, for how long it was held, and whether it was
+    lost: it has ended, and nobody of ours was ending it."""
     state, was = after.state, before.state if before is not None else ""
     if state == was:
         return []
@@ -115,7 +115,7 @@ def told(before: Launch | None, after: Launch, *, lost: bool = False) -> list[Le
         until = min(end, begin // HOUR * HOUR + HOUR)
         found.append(_row(after, begin, held=until - begin))
         begin = until
-    return [*found, _row(after, end, lost=1)] if lost else found
+    return [*found, _row(after, end, lost=1)] if was == "ready" else found
 
 
 def _row(launch: Launch, at: float, **sums: float) -> Learned:
