@@ -27,6 +27,9 @@ RESTRICTED = {
     "Language.adapters": "references of the registry",
     "Language.share": "the endpoints that there are",
     "Trial.sink": "the sinks of the settings",
+    "NewRegion.url": "allow.hosts",
+    "Endpoint.regions": "the regions that there are",
+    "Placed.replicas": "the endpoints that there are",
     "NewDeployment.model": "a reference of the registry",
 }
 """Every text that names something of the platform or its surroundings → what it is held against."""
@@ -62,6 +65,8 @@ WORDS = {
         "NewToken.reason",
     ),
     *("NewDeployment.fleet", "NewDeployment.match", "NewDeployment.actor", "NewDeployment.reason", "Wave.match"),
+    *("NewRegion.token", "NewRegion.fingerprint"),
+    *(f"{each}.{field}" for each in ("NewRegion", "Drained", "Removed", "Placed") for field in ("actor", "reason")),
     *("OfferQuery.gpu", "OfferQuery.region", "OfferQuery.provider"),
     *("NewLabels.labels", "NewLabels.actor", "NewLabels.reason", "WhichDevices.labels", "WhichDevices.after"),
 }

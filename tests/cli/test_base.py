@@ -24,6 +24,7 @@ GROUPS = (
     "models",
     "alerts",
     "fleet",
+    "regions",
 )
 
 

@@ -6,6 +6,7 @@ Checked when something is submitted or declared, and again when it is done: link
 import os
 import re
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -54,6 +55,15 @@ class Allowed(msgspec.Struct, frozen=True, kw_only=True):
     def holds(self, text: str, field: str) -> bool:
         """Whether a path or address lies below one of the roots of this field of `allow`, links resolved."""
         return not self.confined or any(_below(text, root) for root in getattr(self.allow, field))
+
+    def check_url(self, url: str, what: str) -> None:
+        """Raises PermissionDenied unless the URL is at one of `allow.hosts`."""
+        parts = urlsplit(url)
+        names = {parts.netloc} | ({parts.hostname or ""} if parts.port in (None, 80, 443) else set[str]())
+        if self.confined and not names & {*self.allow.hosts}:
+            raise PermissionDenied(
+                f"{what} '{url[:200]}' is at no host that allow.hosts in the platform's config.yaml names"
+            )
 
     def check_variable(self, text: str, where: str) -> None:
         """Raises PermissionDenied where a reference `$NAME` names a variable that no program may be given."""

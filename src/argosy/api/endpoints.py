@@ -107,6 +107,8 @@ async def planned(services: Services, name: str, body: Endpoint) -> Plan:
 def _taken(services: Services, endpoint: Endpoint) -> Endpoint:
     """The declaration, its reference named by content, its target by name."""
     check_allowed(endpoint, services.settings, os.environ)
+    if endpoint.name not in services.member.held:
+        services.regions.check(endpoint)
     default = services.settings.replicas.target
     if not endpoint.target and default != "local":
         endpoint = msgspec.structs.replace(endpoint, target=default)
@@ -114,7 +116,14 @@ def _taken(services: Services, endpoint: Endpoint) -> Endpoint:
 
 
 def _check_source(services: Services, name: str, query: Written) -> None:
-    """Raises Conflict where an object of Kubernetes declares the endpoint, and this change does not come from it."""
+    """Raises Conflict where an object of Kubernetes or the holder of a plan declares the endpoint, and this change does
+    not come from it."""
+    member = services.member
+    if name in member.held and query.cause.actor != member.actor:
+        raise Conflict(
+            f"endpoint '{name}' is placed here by the platform that holds the plan ({member.order.holder}): change it "
+            "there, or run  argosy regions leave"
+        )
     creator = services.state.creator(name) if services.settings.kubernetes.image else ""
     if creator.startswith(OBJECTS) and query.cause.actor != creator:
         raise Conflict(

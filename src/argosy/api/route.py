@@ -15,6 +15,8 @@ from argosy.control.state import State
 from argosy.fleets.controller import Deployments
 from argosy.jobs.runner import Jobs
 from argosy.monitoring.devices.intake import DeviceIntake
+from argosy.regions.holder import Holder
+from argosy.regions.member import Member
 from argosy.spec.settings import Home, Settings
 from argosy.store.ledger import Cause
 from argosy.store.store import Store
@@ -25,7 +27,7 @@ from argosy.telemetry.rates import Meter
 class Services(msgspec.Struct, frozen=True, kw_only=True):
     """What the handlers work on. `stop` begins the orderly end of the platform; `ending` is set as the API closes.
     `restarts` counts the platform's own tasks that had to be begun again; `followers` is there where gateways may
-    follow."""
+    follow. `regions` are those of which this platform holds the plan, `member` is what it is itself as a region."""
 
     home: Home
     settings: Settings
@@ -39,6 +41,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     incidents: Incidents
     intake: DeviceIntake
     followers: Followers | None = None
+    regions: Holder
+    member: Member
     stop: Callable[[], None]
     started: float
     ending: asyncio.Event

@@ -38,6 +38,16 @@ def ensure_gateway(home: Home) -> str:
     return _read_or_make(gateway_path(home))
 
 
+def region_path(home: Home) -> Path:
+    """Where the token lies by which the holder of a plan reaches this region, and nothing more. It stays."""
+    return home.root / "region.token"
+
+
+def ensure_region(home: Home) -> str:
+    """The token of the holder, made if there is none. One that others could read is replaced."""
+    return _read_or_make(region_path(home))
+
+
 def _read_or_make(file: Path) -> str:
     try:
         if file.stat().st_mode & 0o077 == 0 and (found := file.read_text().strip()):

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 @click.command(cls=Command)
 @click.option("-d", "--detach", "background", is_flag=True, help="Run in the background; return when it answers.")
 @click.option("--standby", is_flag=True, help="Wait for another platform on this home or database, and take over.")
+@click.option("--region", default="", metavar="NAME", help="The name of this platform as a region (region.name).")
 @click.option("--in-cluster", is_flag=True, help="Run in a pod, as argosy export platform has it.")
 @json_option
-def up(background: bool, standby: bool, in_cluster: bool, as_json: bool) -> None:
+def up(background: bool, standby: bool, region: str, in_cluster: bool, as_json: bool) -> None:
     """Start the platform on this machine: control API, gateway, and a replica for each declared endpoint.
 
     In the foreground it runs until Ctrl-C, then drains and stops everything it started. Replicas and the gateway that
@@ -37,6 +38,8 @@ def up(background: bool, standby: bool, in_cluster: bool, as_json: bool) -> None
       ARGOSY_GATEWAY_PORT=9000 argosy up
     """
     place = home()
+    if region:
+        os.environ["ARGOSY_REGION_NAME"] = region
     if as_json and not background:
         raise InvalidArgument("--json needs -d: in the foreground there is no single answer")
     if in_cluster and background:

@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
@@ -74,6 +74,20 @@ class ControlClient:
         self._token = _token(place.run / "token") if found.pid else _given(os.environ.get(TOKEN, ""))
         self._context = _context(found) if found.url.startswith("https://") else None
 
+    @classmethod
+    def at(cls, url: str, token: str, fingerprint: str = "", timeout: float = 30.0) -> "ControlClient":
+        """For the API at this URL, whose certificate has this SHA-256 or is known to the system. Raises InvalidArgument
+        for a URL to which the token would go in clear."""
+        address = parse(url)
+        if not address.base.startswith("https://") and not address.loopback:
+            raise InvalidArgument(f"the URL is {url[:80]}: the token would go there in clear, so use https://")
+        made = cls.__new__(cls)
+        made.url, made.timeout, made._token, made._fingerprint = address.base, timeout, token, fingerprint
+        made._absent = f"nothing answers at {address.base}"
+        found = RunFile(url=address.base, pid=0, fingerprint=fingerprint)
+        made._context = _context(found) if address.base.startswith("https://") else None
+        return made
+
     def get(self, path: str, **query: Any) -> Any:
         """The decoded answer of a GET; `query` values of None are left out."""
         return self._send("GET", _url(path, query))
@@ -81,6 +95,13 @@ class ControlClient:
     def put(self, path: str, body: Any, **query: Any) -> Any:
         """Send JSON by PUT."""
         return self._send("PUT", _url(path, query), body)
+
+    def put_file(self, path: str, file: Path) -> None:
+        """Send the bytes of a file by PUT."""
+        with file.open("rb") as data, self._asked("PUT", path, data, self.timeout) as response:
+            answer = response.read()
+        if response.status >= 400:
+            raise from_answer(response.status, answer, self.url + path)
 
     def post(self, path: str, body: Any = None, **query: Any) -> Any:
         """Send JSON by POST."""
@@ -122,7 +143,7 @@ class ControlClient:
 
     @contextmanager
     def _asked(
-        self, method: str, target: str, data: bytes, timeout: float | None
+        self, method: str, target: str, data: bytes | BinaryIO, timeout: float | None
     ) -> Generator[http.client.HTTPResponse]:
         parts = urlsplit(self.url)
         host = parts.hostname or ""
@@ -131,6 +152,8 @@ class ControlClient:
         else:
             connection = http.client.HTTPSConnection(host, parts.port, timeout=timeout, context=self._context)
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+        if not isinstance(data, bytes):
+            headers["Content-Length"] = str(os.fstat(data.fileno()).st_size)
         try:
             connection.connect()
             self._check(connection)

@@ -25,9 +25,11 @@ from argosy.control.status import Facts, status
 from argosy.gateway.base import Routing
 from argosy.gateway.memo import Memo
 from argosy.gateway.model import ApiKey, EndpointRoute, Upstream
+from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import ArgosyError, NotFound, Unavailable
 from argosy.spec.guard import Advice
 from argosy.spec.language import TokenLimits
+from argosy.spec.region import Peer
 from argosy.spec.revision import Revision, RevisionStatus
 from argosy.spec.scaling import Scaling
 from argosy.spec.settings import GatewaySettings
@@ -63,6 +65,8 @@ class Controller:
         self.recording: Recording | None = None
         self.quotas: Quotas | None = None
         self.slos: Callable[[str], tuple[SloStatus, ...]] = lambda name: ()
+        self.own_part: Callable[[Endpoint], Endpoint] = lambda endpoint: endpoint
+        self.peers: Callable[[], tuple[Peer, ...]] = tuple
         self.key_hashes: Callable[[], Mapping[str, str]] = dict
         self.analysis = Analysis(Rollouts(state.database), self.feed)
         self._state, self._keys = state, keys
@@ -175,7 +179,8 @@ class Controller:
     async def _read(self) -> str:
         """Read declarations and keys; where the database does not answer, the last ones stay good."""
         try:
-            self._declared = await self.analysis.read(await asyncio.to_thread(self._state.endpoints))
+            found = await asyncio.to_thread(self._state.endpoints)
+            self._declared = await self.analysis.read([self._own(each) for each in found])
             self._revisions = await asyncio.to_thread(self._state.revisions)
             records = await asyncio.to_thread(self._keys.list)
         except ArgosyError as error:
@@ -183,6 +188,11 @@ class Controller:
         self._key_list = api_keys(records, self._settings, self.key_hashes())
         self._limits = {each.id: each.limits for each in records if each.limits is not None and each.revoked is None}
         return ""
+
+    def _own(self, declared: Declared) -> Declared:
+        """What this region has of it."""
+        mine = self.own_part(declared.endpoint)
+        return declared if mine is declared.endpoint else msgspec.structs.replace(declared, endpoint=mine)
 
     async def _endpoint(
         self, name: str, declared: Declared | None, running: dict[str, RevisionStatus], removals: list[str]
@@ -243,7 +253,7 @@ class Controller:
             else:
                 removals.append(action.revision)
         return endpoint_route(
-            declared.endpoint, route, self._revisions, lambda each: self._part(each, running).upstreams
+            declared.endpoint, route, self._revisions, lambda each: self._part(each, running).upstreams, self.peers()
         )
 
     def _part(self, revision: str, running: dict[str, RevisionStatus]) -> ShownRevision:

@@ -10,15 +10,21 @@ from argosy.engines.language.process import ENGINES
 from argosy.gateway.model import USUAL_CACHE, ApiKey, EndpointRoute, Mirror, RevisionRoute, Sticky, Upstream
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.language import adapter_name
+from argosy.spec.region import Peer
 from argosy.spec.revision import Replica, Revision
 from argosy.spec.settings import GatewaySettings
 from argosy.store.keys import KeyRecord
 
 
 def endpoint_route(
-    endpoint: Endpoint, route: Route, revisions: dict[str, Revision], running: Callable[[str], tuple[Upstream, ...]]
+    endpoint: Endpoint,
+    route: Route,
+    revisions: dict[str, Revision],
+    running: Callable[[str], tuple[Upstream, ...]],
+    peers: tuple[Peer, ...] = (),
 ) -> EndpointRoute:
-    """The route of an endpoint: its weighted revisions with what is `running` of each."""
+    """The route of an endpoint: its weighted revisions with what is `running` of each, and the gateways of other
+    regions, of which none further away is asked than its objectives have an answer take."""
     sticky, shadow = endpoint.rollout.sticky, endpoint.rollout.shadow
     mirror = None
     if shadow and route.shadow:
@@ -47,6 +53,9 @@ def endpoint_route(
         testers=endpoint.rollout.testers,
         refusals=endpoint.guard.refusals if endpoint.guard else (),
         payload=endpoint.payload,
+        peers=peers,
+        regions=endpoint.regions,
+        peer_rtt=min((each.latency for each in endpoint.slos if each.latency), default=None),
     )
 
 

@@ -21,6 +21,7 @@ from argosy.api.application import application
 from argosy.api.devices import DIRECT, DeviceApi, DeviceServer
 from argosy.api.feedback import take as take_labels
 from argosy.api.labels import LabelServer
+from argosy.api.region import RegionApi
 from argosy.api.route import Pages, Services, no_pages
 from argosy.api.server import ApiServer
 from argosy.api.tls import certificate
@@ -50,7 +51,10 @@ from argosy.packaging.package import stored
 from argosy.platform import leftovers
 from argosy.platform.home import gateway_config
 from argosy.platform.objects import Objects
+from argosy.platform.regions import ControlLink, OwnPlatform
 from argosy.platform.supervisor import ACCESS_LOG_BYTES, HOUSEKEEPING, Supervisor, rotate_logs, watch_gateway
+from argosy.regions.holder import Holder
+from argosy.regions.member import Member
 from argosy.serving.port import take
 from argosy.spec.errors import ArgosyError
 from argosy.spec.revision import Revision
@@ -149,6 +153,7 @@ class Platform:
         self.target = targets(home, settings, store, target)
         self.state = State(store.database)
         self.controller = Controller(self.state, store.keys, self.target, self.routing, settings.gateway)
+        self.regions, self.member = self._regions(term)
         self.activation = self.controller.activation = self._activation()
         self.recording = self.controller.recording = Recording(home, settings)
         self.quotas, self.batches = self._quotas(), self._batches()
@@ -187,8 +192,27 @@ class Platform:
         secret = token.ensure(self.home)
         self.devices = DeviceApi(self.store, self.incidents.report, self.intake.take)
         self.device_server = DeviceServer(self.home, self.devices.routes())
-        shown = [*pages(services, secret), *self.devices.routes(DIRECT)]
+        shown = [*pages(services, secret), *self.devices.routes(DIRECT), *RegionApi(services).routes()]
         return application(services, secret, any_host=self.settings.control.expose, pages=shown)
+
+    def _regions(self, term: int) -> tuple[Holder, Member]:
+        """The plan over regions, and what the holder of another one has placed here."""
+        region = self.settings.region
+        member = Member(self.home, self.store, region.name, trust=region.trust)
+        here = OwnPlatform(self.store, self.state, self.controller, self.settings)
+        holder = Holder(
+            member.table,
+            here,
+            partial(ControlLink, self.store),
+            own=region.name,
+            token=token.ensure_region(self.home) if region.name else "",
+            holder=self.store.database.platform(),
+            term=term,
+        )
+        holder.changed = self.controller.wake
+        self.controller.own_part = lambda each: each if each.name in member.held else holder.own_part(each)
+        self.controller.peers = lambda: member.peers or holder.peers
+        return holder, member
 
     def _services(self, stop: Callable[[], None]) -> Services:
         """What the handlers of the API work on."""
@@ -205,6 +229,8 @@ class Platform:
             incidents=self.incidents,
             intake=self.intake,
             followers=self.followers,
+            regions=self.regions,
+            member=self.member,
             stop=stop,
             started=self.started,
             ending=self._ending,
@@ -238,6 +264,8 @@ class Platform:
     async def start(self, report: Callable[[str], None]) -> None:
         """Adopt what runs, start what does not, listen. What it started is ended again if it cannot go through."""
         await asyncio.to_thread(self.batches.load)
+        await asyncio.to_thread(self.regions.load)
+        await asyncio.to_thread(self.member.load)
         url = self.server.listen()
         self.server.task = self.supervisor.begin("api", self.server.run)
         self.labels.task = self.supervisor.begin("labels", self.labels.run)
@@ -296,6 +324,7 @@ class Platform:
         yield "jobs", self.jobs.run
         yield "batches", self.batches.run
         yield "deployments", self.deployments.run
+        yield "regions", self.regions.run
         if self.objects is not None:
             yield "objects", self.objects.run
 

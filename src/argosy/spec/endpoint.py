@@ -14,6 +14,7 @@ from argosy.spec.language import Language, Price, TokenLimits
 from argosy.spec.limits import Limits, check_rate
 from argosy.spec.monitor import Monitor
 from argosy.spec.payload import PayloadLog
+from argosy.spec.region import check_region
 from argosy.spec.rollout import Rollout
 from argosy.spec.scaling import MOST, ActivatorQueue, Scaling
 from argosy.spec.slo import Slo
@@ -128,7 +129,8 @@ class Endpoint(Declaration, frozen=True, kw_only=True):
     the load. Without a `guard` a rollout is decided by readiness and golden examples alone. `retries` is how many
     further replicas a request may be tried at. It also bounds how many one request can crash. `keys` come on top of
     those that cover the endpoint already; where none does, one is made, unless the endpoint is `public`. `target` is
-    where replicas run; without it, where the platform's `replicas.target` says when this is declared. Without
+    where replicas run; without it, where the platform's `replicas.target` says when this is declared. With `regions` it
+    runs in each of them, and no request of it goes elsewhere; without, on this platform alone. Without
     `payload` nothing of what is asked and answered is recorded. With a `monitor` the model's performance is watched;
     `triggers` say what is done where it falls. `language` and `price` are for language models alone.
     """
@@ -136,6 +138,7 @@ class Endpoint(Declaration, frozen=True, kw_only=True):
     name: str
     model: str
     target: Literal["", "local", "kubernetes", "ray"] = ""
+    regions: tuple[str, ...] = ()
     follow: bool = False
     replicas: Annotated[int, Meta(ge=0, le=MOST)] | Scaling = 1
     waiting: ActivatorQueue = ActivatorQueue()
@@ -175,6 +178,10 @@ class Endpoint(Declaration, frozen=True, kw_only=True):
                 f"endpoint '{self.name}': runtime.threads is {self.runtime.threads}, and resources.cpu only "
                 f"{self.resources.cpu:g} cores"
             )
+        for name in self.regions:
+            check_region(name, f"endpoint '{self.name}': regions:")
+        if twice := repeated(self.regions):
+            raise InvalidArgument(f"endpoint '{self.name}': regions has '{twice}' twice")
         if len({slo.name for slo in self.slos}) != len(self.slos):
             raise InvalidArgument(f"endpoint '{self.name}': two of slos have the same name")
 

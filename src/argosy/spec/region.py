@@ -12,6 +12,13 @@ _REGION = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{32,128}")
 
 
+def check_region(name: str, what: str) -> str:
+    """Names are lower-case letters, digits and '-', 1 to 63 of them. Raises InvalidArgument."""
+    if not _REGION.fullmatch(name):
+        raise InvalidArgument(f"{what} '{name[:80]}' is not valid: use lower-case letters, digits and '-'")
+    return name
+
+
 class Peer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The gateway of another region. `rtt` is in seconds; `rank` orders peers, the least first: what a request costs
     there, as the one who holds the plan says. `endpoints` are those that it serves, by name; a request of an endpoint
@@ -32,8 +39,7 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     token: str = ""
 
     def __post_init__(self) -> None:
-        if not _REGION.fullmatch(self.region):
-            raise InvalidArgument(f"region '{self.region[:80]}' is not valid: use lower-case letters, digits and '-'")
+        check_region(self.region, "region")
         try:
             ipaddress.ip_address(self.host)
         except ValueError:

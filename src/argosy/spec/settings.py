@@ -16,6 +16,7 @@ from argosy.spec.allow import BUCKETS, Allow
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.limits import check_rate
+from argosy.spec.region import check_region
 from argosy.spec.signing import Signatures
 from argosy.spec.strict import Declaration, Port, convert, load_yaml
 from argosy.spec.supply import SupplySettings
@@ -72,6 +73,21 @@ class GatewaySettings(Declaration, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_rate("gateway.rate_limit", self.rate_limit or None, self.rate_burst or None)
+
+
+class RegionSettings(Declaration, frozen=True, kw_only=True):
+    """This platform as a region (`argosy regions`). `name`: its name among all; empty: it is none. With `trust` a
+    package that the holder of the plan vouches for may run code of its author here, too."""
+
+    name: str = ""
+    trust: bool = False
+
+    where: ClassVar[str] = "region."
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.name:
+            check_region(self.name, "region.name")
 
 
 class ReplicaSettings(Declaration, frozen=True, kw_only=True):
@@ -187,6 +203,7 @@ class Settings(Declaration, frozen=True, kw_only=True):
 
     control: ControlSettings = ControlSettings()
     gateway: GatewaySettings = GatewaySettings()
+    region: RegionSettings = RegionSettings()
     replicas: ReplicaSettings = ReplicaSettings()
     kubernetes: KubernetesSettings = KubernetesSettings()
     ray: RaySettings = RaySettings()

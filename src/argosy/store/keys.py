@@ -3,6 +3,7 @@
 import builtins
 import hashlib
 import secrets
+from collections.abc import Collection
 
 import msgspec
 import sqlalchemy as sa
@@ -154,6 +155,15 @@ def _limit(connection: sa.Connection, id: str, limits: TokenLimits | None) -> No
 def end(connection: sa.Connection, id: str) -> None:
     """Revoke a key; one that is revoked already stays as it is."""
     connection.execute(sa.update(keys_table).where(K.id == id, K.revoked.is_(None)).values(revoked=now()))
+
+
+def settle(connection: sa.Connection, records: Collection[KeyRecord], before: Collection[str]) -> None:
+    """Have these keys of another platform be good here, and of those `before` no others."""
+    ROWS.put(connection, records, keep=("created",))
+    for each in records:
+        _limit(connection, each.id, each.limits)
+    for id in set(before) - {each.id for each in records}:
+        end(connection, id)
 
 
 def every(connection: sa.Connection) -> list[KeyRecord]:

@@ -67,12 +67,21 @@ class Registry:
         self._forbid_back = forbid_back
 
     def register(
-        self, name: str, digest: str, *, manifest: ModelManifest, lineage: Lineage, size: int, trusted: bool = False
+        self,
+        name: str,
+        digest: str,
+        *,
+        manifest: ModelManifest,
+        lineage: Lineage,
+        size: int,
+        trusted: bool = False,
+        number: int = 0,
     ) -> Version:
         """Give a package the next number under `name`; one that is there already keeps its number and its lineage.
 
         `trusted`: who pushes it vouches for it, from now on. Numbers are never given twice, not even after a removal.
-        Raises InvalidArgument.
+        `number` is that of another store, which this one is to have, too. Raises InvalidArgument; Conflict where
+        another package has it.
         """
         check_name(name, "model name")
         check_digest(digest)
@@ -83,12 +92,17 @@ class Registry:
             if trusted:
                 objections = tuple(sorted(manifest.scan.objections))
                 TRUSTS.add(connection, [Trust(by=lineage.pushed_by, at=now(), objections=objections)], digest=digest)
-            if existing := _find(connection, V.name == name, V.digest == digest):
+            existing = _find(connection, V.name == name, V.digest == digest)
+            if existing and number in (0, existing.number):
                 return existing
-            connection.execute(sa.update(models_table).where(M.name == name).values(last_number=last + 1))
-            row = {"name": name, "number": last + 1, "digest": digest, "size": size, "created": moment}
+            taken = existing or (number and _find(connection, V.name == name, V.number == number))
+            if taken:
+                raise Conflict(f"{taken.ref} is {taken.digest[:19]}…, and {name}:{number} is to be {digest[:19]}…")
+            number = number or last + 1
+            connection.execute(sa.update(models_table).where(M.name == name).values(last_number=max(last, number)))
+            row = {"name": name, "number": number, "digest": digest, "size": size, "created": moment}
             connection.execute(sa.insert(versions_table).values(row | {"manifest": manifest, "lineage": lineage}))
-            return _resolve(connection, Reference(name=name, number=last + 1))
+            return _resolve(connection, Reference(name=name, number=number))
 
     def resolve(self, ref: str) -> Version:
         """`name` (latest), `name:number`, `name@alias` or `sha256:…` → version. Raises NotFound, InvalidArgument."""

@@ -85,15 +85,24 @@ class Store:
         return self.enter(digest, name=name, manifest=manifest, lineage=lineage, trusted=trusted)
 
     def enter(
-        self, digest: str, *, name: str, manifest: ModelManifest, lineage: Lineage, trusted: bool = False
+        self,
+        digest: str,
+        *,
+        name: str,
+        manifest: ModelManifest,
+        lineage: Lineage,
+        trusted: bool = False,
+        number: int = 0,
     ) -> Version:
-        """Give a package of the layout a version, as `add` does."""
+        """Give a package of the layout a version, as `add` does; see `Registry.register`."""
         if not self.layout.referrers(digest, LINEAGE):
             self.layout.attach(digest, LINEAGE, canonical(lineage), LINEAGE)
         else:
             self.layout.share(digest)
         size = self.layout.size(digest)
-        version = self.registry.register(name, digest, manifest=manifest, lineage=lineage, size=size, trusted=trusted)
+        version = self.registry.register(
+            name, digest, manifest=manifest, lineage=lineage, size=size, trusted=trusted, number=number
+        )
         self.layout.tag(digest, version.ref)
         return version
 

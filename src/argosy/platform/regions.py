@@ -1,0 +1,96 @@
+"""What the holder of a plan knows of its own platform, and its ways to the regions."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from urllib.parse import quote
+
+import msgspec
+
+from argosy.api.region import PREFIX
+from argosy.client.control import ControlClient
+from argosy.control.controller import Controller
+from argosy.control.state import State
+from argosy.language.config import beside
+from argosy.regions.holder import PATIENCE
+from argosy.regions.wire import PlacedEndpoint, RegionOrder, RegionReport, SentPackage
+from argosy.spec.settings import Settings
+from argosy.spec.status import EndpointStatus
+from argosy.store.endpoints import Declared
+from argosy.store.keys import KeyRecord
+from argosy.store.manifest import MAX_DOCUMENT, parse
+from argosy.store.regions import Region
+from argosy.store.store import Store
+
+SENDING = 600.0
+"""Seconds without an answer to a blob."""
+
+
+class OwnPlatform:
+    """See `regions.holder.Here`."""
+
+    def __init__(self, store: Store, state: State, controller: Controller, settings: Settings) -> None:
+        self._store, self._state, self._controller, self._settings = store, state, controller, settings
+
+    def declared(self) -> Sequence[PlacedEndpoint]:
+        """Endpoints for regions, as other platforms can declare them: with numbers of versions, and without keys, which
+        go apart."""
+        revisions = self._state.revisions()
+        return [
+            self._placed(each, revisions[each.revision].digest, revisions[each.revision].version)
+            for each in self._state.endpoints()
+            if each.endpoint.regions
+        ]
+
+    def _placed(self, declared: Declared, digest: str, number: str) -> PlacedEndpoint:
+        revision = self._state.revisions()[declared.revision]
+        ref = f"{revision.model}:{number}"
+        packages = {ref: digest}
+        for more in beside(revision.language) if revision.language else ():
+            packages[more] = self._store.registry.resolve(more).digest
+        endpoint = msgspec.structs.replace(declared.endpoint, model=ref, follow=False, keys=())
+        return PlacedEndpoint(endpoint=endpoint, packages=packages)
+
+    def keys(self) -> Iterable[KeyRecord]:
+        """All API keys."""
+        return self._store.keys.list()
+
+    def status(self) -> Mapping[str, EndpointStatus]:
+        """Endpoints of this platform."""
+        return self._controller.view.endpoints
+
+    def gateway(self) -> str:
+        """Where clients reach the gateway."""
+        return self._settings.gateway.url or self._controller.gateway_url
+
+
+class ControlLink:
+    """A region by its control API; see `regions.holder.RegionLink`."""
+
+    def __init__(self, store: Store, region: Region) -> None:
+        self._store, self._region = store, region
+
+    def _client(self, timeout: float = PATIENCE) -> ControlClient:
+        return ControlClient.at(self._region.url, self._region.token, self._region.fingerprint, timeout)
+
+    def report(self) -> RegionReport:
+        return msgspec.convert(self._client().get(PREFIX), RegionReport)
+
+    def order(self, order: RegionOrder) -> RegionReport:
+        return msgspec.convert(self._client().put(PREFIX, order), RegionReport)
+
+    def leave(self, holder: str) -> None:
+        self._client().delete(PREFIX, holder=holder)
+
+    def send(self, ref: str, digest: str) -> None:
+        """The blobs first, then the manifests that name them; what is there already is sent once more."""
+        layout, client = self._store.layout, self._client(SENDING)
+        subjects = (digest, *(each.digest for each in layout.referrers(digest)))
+        manifests = [
+            layout.blobs.read(layout.descriptor(each), MAX_DOCUMENT, f"the manifest {each}") for each in subjects
+        ]
+        for data in manifests:
+            manifest = parse(data, "a manifest")
+            for blob in (manifest.config, *manifest.layers):
+                client.put_file(f"{PREFIX}/blobs/{blob.digest}", layout.blobs.path(blob.digest))
+        name, _, number = ref.rpartition(":")
+        sent = SentPackage(digest=digest, manifests=tuple(manifests), trusted=self._store.registry.trusted(digest))
+        client.put(f"{PREFIX}/packages/{quote(name, safe='')}/{number}", sent)

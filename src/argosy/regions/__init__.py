@@ -1,0 +1,1 @@
+"""Regions: platforms of their own that one of them gives its declarations."""

@@ -1,0 +1,317 @@
+"""The platform that holds the plan: it gives each region what that is to have, again and again, and reads how it is.
+
+All that it knows is declared or said by the regions, so that one that starts anew, elsewhere or an hour later, goes on.
+A region that is not heard keeps what it has.
+"""
+
+import asyncio
+import ipaddress
+import logging
+import socket
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import msgspec
+
+from argosy.process.repeat import repeat
+from argosy.regions import plan
+from argosy.regions.wire import PlacedEndpoint, RegionEndpoint, RegionOrder, RegionReport
+from argosy.spec.endpoint import Endpoint
+from argosy.spec.errors import ArgosyError, InvalidArgument
+from argosy.spec.region import Peer
+from argosy.spec.status import EndpointStatus
+from argosy.store.keys import KeyRecord
+from argosy.store.regions import Placements, Region, RegionStore
+
+LOG = logging.getLogger(__name__)
+EVERY = 2.0
+"""Seconds between two orders to a region."""
+PATIENCE = 15.0
+"""Seconds for an answer."""
+
+
+class RegionLink(Protocol):
+    """The way to a region. Each call may block, and raises the errors of the control API."""
+
+    def report(self) -> RegionReport:
+        """How it is."""
+        ...
+
+    def order(self, order: RegionOrder) -> RegionReport:
+        """Give it an order."""
+        ...
+
+    def send(self, ref: str, digest: str) -> None:
+        """Send it a package."""
+        ...
+
+    def leave(self, holder: str) -> None:
+        """Take back all that it was given."""
+        ...
+
+
+class Here(Protocol):
+    """What the platform of the holder knows."""
+
+    def declared(self) -> Sequence[PlacedEndpoint]:
+        """Endpoints that are declared for regions."""
+        ...
+
+    def keys(self) -> Iterable[KeyRecord]:
+        """All API keys."""
+        ...
+
+    def status(self) -> Mapping[str, EndpointStatus]:
+        """Endpoints of this platform, by name."""
+        ...
+
+    def gateway(self) -> str:
+        """Where clients reach the gateway here; empty where that is not known."""
+        ...
+
+
+class RegionState(msgspec.Struct, kw_only=True):
+    """What is known of a region: when it was heard (seconds since 1970), and what is wrong with it."""
+
+    heard: float = 0.0
+    problem: str = ""
+    report: RegionReport | None = None
+    skew: float = 0.0
+
+
+class Holder:
+    """`own` is the region that the platform is itself; empty: none. `changed` is called where what it has itself
+    changes."""
+
+    def __init__(
+        self,
+        store: RegionStore,
+        here: Here,
+        link: Callable[[Region], RegionLink],
+        *,
+        own: str,
+        token: str,
+        holder: str,
+        term: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.store, self.own, self.holder = store, own, holder
+        self._here, self._link, self._token, self._term, self._clock = here, link, token, term, clock
+        self.changed: Callable[[], None] = lambda: None
+        self.states: dict[str, RegionState] = {}
+        self.regions: dict[str, Region] = {}
+        self.placements: Placements = {}
+        self.peers: tuple[Peer, ...] = ()
+        self._wake = asyncio.Event()
+
+    def load(self) -> None:
+        """Read what is declared of regions."""
+        self.regions = {each.name: each for each in self.store.every()}
+        self.placements = self.store.placements()
+
+    def wake(self) -> None:
+        """Give orders now."""
+        self._wake.set()
+
+    @property
+    def draining(self) -> set[str]:
+        """Regions that are to serve nothing."""
+        return {name for name, each in self.regions.items() if each.draining}
+
+    def check(self, endpoint: Endpoint) -> None:
+        """Raises InvalidArgument for regions that are not there."""
+        known = {*self.regions, *filter(None, (self.own,))}
+        if unknown := [each for each in endpoint.regions if each not in known]:
+            raise InvalidArgument(
+                f"endpoint '{endpoint.name}': there is no region '{unknown[0]}'; there are "
+                f"{', '.join(sorted(known)) or 'none: argosy regions add'}"
+            )
+
+    def own_part(self, endpoint: Endpoint) -> Endpoint:
+        """What this platform has of an endpoint."""
+        if not endpoint.regions:
+            return endpoint
+        many = plan.replicas(endpoint, self.own, self.placements, self.draining)
+        return endpoint if many == endpoint.replicas else msgspec.structs.replace(endpoint, replicas=many)
+
+    async def run(self) -> None:
+        """Orders, until cancelled."""
+        await repeat(self.step, EVERY, "a pass over the regions", LOG, self._wake)
+
+    async def step(self) -> None:
+        """One order to each region, all at once."""
+        await asyncio.to_thread(self.load)
+        for gone in self.states.keys() - self.regions.keys():
+            del self.states[gone]
+        if not self.regions:
+            self._tell(())
+            return
+        declared = await asyncio.to_thread(self._here.declared)
+        keys = tuple(await asyncio.to_thread(lambda: tuple(self._here.keys())))
+        reports = self._reports(declared)
+        gateways = self.gateways(declared)
+        tokens = {name: each.token for name, each in self.regions.items()} | {self.own: self._token}
+        self._tell(plan.peers(gateways, tokens, self.own))
+        await asyncio.gather(
+            *(
+                self._give(region, declared, keys, reports, plan.peers(gateways, tokens, region.name))
+                for region in self.regions.values()
+            )
+        )
+
+    def _tell(self, peers: tuple[Peer, ...]) -> None:
+        if peers != self.peers:
+            self.peers = peers
+            self.changed()
+
+    async def _give(
+        self,
+        region: Region,
+        declared: Sequence[PlacedEndpoint],
+        keys: Sequence[KeyRecord],
+        reports: plan.Reports,
+        peers: tuple[Peer, ...],
+    ) -> None:
+        state = self.states.setdefault(region.name, RegionState())
+        try:
+            link = self._link(region)
+            if state.report is None:
+                await self._note(region, state, link.report)
+                self.wake()
+                return
+            order = self._order(region.name, declared, keys, reports, peers)
+            await self._note(region, state, lambda: link.order(order))
+            for ref, digest in state.report.missing.items():
+                await asyncio.to_thread(link.send, ref, digest)
+                self.wake()
+        except ArgosyError as error:
+            if state.problem != error.message:
+                LOG.warning("region %s: %s", region.name, error.message)
+            state.problem = error.message
+
+    async def _note(self, region: Region, state: RegionState, ask: Callable[[], RegionReport]) -> None:
+        began = self._clock()
+        report = await asyncio.to_thread(ask)
+        check_report(report, region.name, self.holder)
+        now = self._clock()
+        state.report, state.heard, state.problem = report, now, ""
+        state.skew = report.now - (began + now) / 2
+
+    def _order(
+        self,
+        region: str,
+        declared: Iterable[PlacedEndpoint],
+        keys: Iterable[KeyRecord],
+        reports: plan.Reports,
+        peers: tuple[Peer, ...],
+    ) -> RegionOrder:
+        parts = [plan.placed(each, region, self.own, self.placements, self.draining, reports) for each in declared]
+        found = sorted(filter(None, parts), key=lambda each: (bool(each.endpoint.shares), each.endpoint.name))
+        names = {each.endpoint.name for each in found}
+        return RegionOrder(
+            holder=self.holder,
+            term=self._term,
+            region=region,
+            endpoints=tuple(found),
+            keys=plan.keys(keys, names),
+            peers=peers,
+        )
+
+    def _reports(self, declared: Iterable[PlacedEndpoint]) -> dict[str, Mapping[str, RegionEndpoint]]:
+        """What all regions said last, this one among them. One that is not heard says nothing that is true now."""
+        found: dict[str, Mapping[str, RegionEndpoint]] = {
+            name: each.report.endpoints for name, each in self.states.items() if each.report is not None
+        }
+        mine = self._here.status()
+        found[self.own] = {
+            each.endpoint.name: reported(mine[each.endpoint.name], self._mine(each))
+            for each in declared
+            if each.endpoint.name in mine
+        }
+        return found
+
+    def _mine(self, each: PlacedEndpoint) -> PlacedEndpoint:
+        return msgspec.structs.replace(each, endpoint=self.own_part(each.endpoint))
+
+    def gateways(self, declared: Iterable[PlacedEndpoint]) -> dict[str, Peer]:
+        """The gateways of all regions whose address is known, as peers without a secret."""
+        found: dict[str, Peer] = {}
+        for name, each in self.states.items():
+            if each.report is not None and each.report.gateway:
+                names = tuple(sorted(one for one, at in each.report.endpoints.items() if at.placed is not None))
+                if peer := peer_at(name, each.report.gateway, self.regions[name].url, names):
+                    found[name] = peer
+        if self.own and (url := self._here.gateway()):
+            names = tuple(sorted(each.endpoint.name for each in declared if self.own in each.endpoint.regions))
+            if peer := peer_at(self.own, url, url, names):
+                found[self.own] = peer
+        return found
+
+    async def greet(self, region: Region) -> RegionReport:
+        """How a region is that is to be added. Raises Conflict where it is another one, or another platform holds
+        it."""
+        report = await asyncio.to_thread(self._link(region).report)
+        check_report(report, region.name, self.holder)
+        return report
+
+    async def leave(self, region: Region) -> None:
+        """Take back all that a region was given."""
+        await asyncio.to_thread(self._link(region).leave, self.holder)
+
+
+def check_report(report: RegionReport, name: str, holder: str) -> None:
+    """Raises InvalidArgument where it is another region, or one of another holder."""
+    if report.region != name:
+        what = f"calls itself '{report.region}'" if report.region else "has no name: start it with  argosy up --region"
+        raise InvalidArgument(f"the platform there {what}, not '{name}'")
+    if report.holder not in ("", holder):
+        raise InvalidArgument(
+            f"another platform ({report.holder}) holds region '{name}': remove it there first, or run "
+            f"argosy regions leave  in it"
+        )
+
+
+def reported(status: EndpointStatus, placed: PlacedEndpoint | None, problem: str = "") -> RegionEndpoint:
+    """An endpoint of a platform as its region reports it."""
+    return RegionEndpoint(
+        placed=placed,
+        state=status.state,
+        reason=status.reason,
+        version=status.version,
+        serving=status.serving,
+        replicas=status.replicas,
+        ready=status.ready,
+        settled=status.revision == status.serving_revision,
+        problem=problem,
+    )
+
+
+def peer_at(region: str, gateway: str, control: str, endpoints: Collection[str]) -> Peer | None:
+    """The gateway at this URL. One that says a loopback or no address is where its control API is."""
+    url = urlsplit(gateway)
+    host = url.hostname or ""
+    if _local(host) and not _local(there := urlsplit(control).hostname or ""):
+        host = there
+    try:
+        address = str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
+    except OSError:
+        return None
+    port = url.port or (443 if url.scheme == "https" else 80)
+    return Peer(
+        region=region,
+        host=address,
+        port=port,
+        tls=url.scheme == "https",
+        authority=url.hostname or "",
+        endpoints=(*endpoints,),
+    )
+
+
+def _local(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host in ("", "localhost")
+    return address.is_loopback or address.is_unspecified
