@@ -82,8 +82,8 @@ def offers(
         emit(sources, as_json, lambda: table(SOURCES, sources, "no catalogue was read:  argosy offers --refresh"))
         return
     market = None if spot is None else "spot" if spot else "on_demand"
-    asked = {"gpu": gpu, "count": count, "market": market, "region": region, "provider": provider, "most": most}
-    found = client.get("/v1/offers", **asked)
+    asked = {"gpu": gpu, "market": market, "region": region, "provider": provider}
+    found = client.get("/v1/offers", count=count, most=most, **{name: each or None for name, each in asked.items()})
     empty = "nothing is offered like that" if sources else "no catalogue was read:  argosy offers --refresh"
     emit(found, as_json, lambda: table(COLUMNS, found, empty))
 
