@@ -69,7 +69,9 @@ async def quota(folder):
 @pytest.fixture
 async def client(quota, replica, config, monkeypatch):
     config = msgspec.structs.replace(config, quota=quota.socket)
-    monkeypatch.setattr(routes.keys, "key_check", lambda known: keys._script(known, keys.quota(config) + SCRIPT))
+    monkeypatch.setattr(
+        routes.keys, "key_check", lambda known, regions: keys._script(known, keys.quota(config) + SCRIPT)
+    )
     gateway = Gateway(config)
     limited = [
         api_key("one", id="k1", limits="closed"),

@@ -1,4 +1,5 @@
-"""The JSON access log: one line a request; durations are milliseconds, absent values null. The count of failed gRPC
+"""The JSON access log: one line a request; durations are milliseconds, absent values null. `region` is another that
+answered, `peer` true where another asked. The count of failed gRPC
 calls, which Envoy's own statistics count as successes. And what is recorded of requests to language models, which goes
 to the recorder at a Unix socket, in Fluentd's format (MessagePack), once a request has ended, however it did."""
 
@@ -37,6 +38,8 @@ FIELDS = {
     "version": f"%METADATA(CLUSTER:{MODEL}:version)%",
     "revision": f"%METADATA(CLUSTER:{MODEL}:revision)%",
     "replica": f"%METADATA(UPSTREAM_HOST:{MODEL}:replica)%",
+    "region": f"%METADATA(UPSTREAM_HOST:{MODEL}:region)%",
+    "peer": f"%METADATA(ROUTE:{LUA}:peer)%",
     "key": "%REQ(X-ARGOSY-KEY-ID)%",
     "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
     "ms": "%DURATION%",

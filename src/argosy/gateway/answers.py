@@ -48,7 +48,7 @@ def direct_grpc(match: Resource, grpc_status: int, message: str) -> Resource:
 def gateway_paths(endpoints: tuple[EndpointRoute, ...]) -> list[Resource]:
     """Everything under no endpoint's name."""
     private = needs_key(endpoints)
-    ready = all(endpoint.ready or endpoint.waiting for endpoint in endpoints)
+    ready = all(endpoint.answers for endpoint in endpoints)
     server = {"name": "argosy", "version": argosy.__version__, "extensions": EXTENSIONS}
     method = {"name": ":method", "string_match": {"exact": "POST"}}
     everything = direct({"path": "/v2/repository/index", "headers": [method]}, 200, index(endpoints), private=private)

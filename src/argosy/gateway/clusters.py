@@ -5,11 +5,13 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from argosy.gateway import peers
 from argosy.gateway.access_log import MODEL
 from argosy.gateway.model import EndpointRoute, RevisionRoute, Upstream
 from argosy.process.envoy import OWN, TRUSTED, Resource, extension, file_source, tls_context, tls_secrets, typed
 from argosy.spec.address import Address, TlsIdentity
 from argosy.spec.limits import Limits
+from argosy.spec.region import Peer
 
 HTTP, GRPC, ENGINE = "http", "grpc", "engine"
 ENGINE_IDLE = "3s"
@@ -103,6 +105,11 @@ def beside(name: str, path: str, limits: Limits) -> tuple[str, Resource, tuple[U
     return f"@{name}/{digest(resource)}", resource, (Upstream(replica=name, http=Address(path=path)),)
 
 
+def elsewhere(endpoint: EndpointRoute, protocol: str) -> Resource:
+    """The cluster of an endpoint that no replica here answers, before `peers.beyond`."""
+    return {**pool(protocol, endpoint.limits, {"endpoint": endpoint.endpoint}), "outlier_detection": OUTLIERS}
+
+
 def activator(endpoint: EndpointRoute, protocol: str) -> Resource:
     """The cluster of an endpoint in the activator: one host, never ejected. All who wait may come again at once."""
     return pool(protocol, Limits(), {"endpoint": endpoint.endpoint})
@@ -123,7 +130,9 @@ def named(resource: Resource, cluster_name: str, eds_path: str) -> Resource:
     return {**resource, "name": cluster_name, "eds_cluster_config": {"eds_config": file_source(eds_path, polled=True)}}
 
 
-def hosts(cluster_name: str, upstreams: tuple[Upstream, ...], protocol: str) -> Resource:
+def hosts(
+    cluster_name: str, upstreams: tuple[Upstream, ...], protocol: str, elsewhere: tuple[Peer, ...] = ()
+) -> Resource:
     """The EDS resource: a draining replica takes no new request. Answers of a host have its revision in a header."""
     about: dict[str, str] = {} if "@" in cluster_name else {"revision": cluster_name.split("/")[1]}
     members = [
@@ -131,11 +140,12 @@ def hosts(cluster_name: str, upstreams: tuple[Upstream, ...], protocol: str) -> 
         for upstream in sorted(upstreams, key=lambda each: each.replica)
         if (address := _address(upstream, protocol)) is not None
     ]
-    return typed(
-        "envoy.config.endpoint.v3.ClusterLoadAssignment",
-        cluster_name=cluster_name,
-        endpoints=[{"lb_endpoints": members}] if members else [],
+    groups = (
+        peers.localities(members, elsewhere, last=peers.PEERS in cluster_name)
+        if elsewhere
+        else {"endpoints": [{"lb_endpoints": members}] * bool(members)}
     )
+    return typed("envoy.config.endpoint.v3.ClusterLoadAssignment", cluster_name=cluster_name, **groups)
 
 
 def _address(upstream: Upstream, protocol: str) -> Address | None:

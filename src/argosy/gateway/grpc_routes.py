@@ -9,6 +9,7 @@ from argosy.gateway.grpc_names import SERVICE
 from argosy.gateway.keys import first_check, named_check
 from argosy.gateway.listener import EXTRACTION, FIRST
 from argosy.gateway.model import ApiKey, EndpointRoute, RevisionRoute
+from argosy.gateway.peers import tokens
 from argosy.gateway.targets import ANY_REVISION, Targets, by_version, no_such_revision, picked_by_testers, switched_on
 from argosy.process.envoy import Resource, typed
 
@@ -50,11 +51,12 @@ def unnamed_calls(endpoints: tuple[EndpointRoute, ...], keys: tuple[ApiKey, ...]
     unknown |= {"metadata": {"filter_metadata": {LUA: {"auth": "missing"}}}} if needs_key(endpoints) else {}
     unread = direct_grpc(_match({"prefix": PREFIX}), INVALID_ARGUMENT, UNNAMED)
     unread["request_body_buffer_limit"] = str(FIRST_BYTES)
-    first = first_check(keys, anybody=any(not each.auth for each in endpoints))
+    peers = tokens(endpoints)
+    first = first_check(keys, peers, anybody=any(not each.auth for each in endpoints))
     unread["typed_per_filter_config"] = {
         **switched_on(EXTRACTION),
         FIRST: typed("envoy.config.route.v3.FilterConfig", config=first),
-        LUA: named_check(keys),
+        LUA: named_check(keys, peers),
     }
     repository = _match({"prefix": f"{PREFIX}Repository"})
     return [unknown, direct_grpc(repository, UNIMPLEMENTED, REPOSITORY), unread]
@@ -76,8 +78,8 @@ def _forward(
 ) -> list[Resource]:
     """Streams, which have no time limit and are never mirrored, and all other calls."""
     among = list(revisions)
-    stream = targets.lead(endpoint, among, GRPC, stream=True)
-    unary = targets.lead(endpoint, among, GRPC)
+    stream = targets.lead(endpoint, among, GRPC, stream=True, here=test)
+    unary = targets.lead(endpoint, among, GRPC, here=test)
     if stream is None or unary is None:
         return []
     routes = [targets.forward(endpoint, _match({"path": STREAM}, headers), stream, test=test)]

@@ -1,6 +1,7 @@
 """What the virtual host says about keys: who they are, what they may reach, how often. It travels with the routes."""
 
 import math
+from collections.abc import Mapping
 from fractions import Fraction
 from functools import cache
 from importlib.resources import files
@@ -12,6 +13,7 @@ from argosy.process.envoy import EXTENSIONS, Resource, seconds, set_header, type
 from argosy.serving.internal_headers import KEY
 from argosy.spec.limits import Limits
 
+NOBODY: Mapping[str, str] = {}
 NOTHING = "-"
 """A scope that is no endpoint's name."""
 EVERYBODY = {"max_tokens": 2**32 - 1, "tokens_per_fill": 2**32 - 1, "fill_interval": "1s"}
@@ -35,22 +37,22 @@ DEVICE_RATE, DEVICE_RATE_OF_ALL = 500, 2000
 """Requests of devices a second."""
 
 
-def key_check(keys: tuple[ApiKey, ...]) -> Resource:
-    """The main Lua filter's script."""
-    return _script(keys, lua("admit"))
+def key_check(keys: tuple[ApiKey, ...], peers: Mapping[str, str] = NOBODY) -> Resource:
+    """The main Lua filter's script. `peers` has the secrets of other regions' gateways, with the regions."""
+    return _script(keys, lua("admit"), peers)
 
 
-def named_check(keys: tuple[ApiKey, ...]) -> Resource:
+def named_check(keys: tuple[ApiKey, ...], peers: Mapping[str, str] = NOBODY) -> Resource:
     """The main Lua filter's script for gRPC calls whose endpoint is in their first message."""
-    return _script(keys, lua("admit") + lua("name"))
+    return _script(keys, lua("admit") + lua("name"), peers)
 
 
-def first_check(keys: tuple[ApiKey, ...], *, anybody: bool) -> Resource:
+def first_check(keys: tuple[ApiKey, ...], peers: Mapping[str, str] = NOBODY, *, anybody: bool) -> Resource:
     """The script of the Lua filter that lets a gRPC call's first message be read: for known keys, or for `anybody`."""
-    return _script(keys, f"local OPEN = {str(anybody).lower()}\n" + lua("first"))
+    return _script(keys, f"local OPEN = {str(anybody).lower()}\n" + lua("first"), peers)
 
 
-def _script(keys: tuple[ApiKey, ...], source: str) -> Resource:
+def _script(keys: tuple[ApiKey, ...], source: str, peers: Mapping[str, str] = NOBODY) -> Resource:
     """The keys in front of a script. Not its `filter_context`: Envoy copies that for every request."""
     rows = (
         f"{hash} {key.id} {','.join(sorted(set(key.scopes))) or NOTHING} {_rate(key)} {key.limits or NOTHING}\n"
@@ -58,7 +60,9 @@ def _script(keys: tuple[ApiKey, ...], source: str) -> Resource:
         for hash in (key.sha256, key.also)
         if hash
     )
-    script = f"local KEYS = [==[\n{''.join(rows)}]==]\n{lua('refuse')}{lua('keys')}{source}"
+    regions = "".join(f'["{token}"]="{region}",' for token, region in sorted(peers.items()))
+    known = f"local KEYS = [==[\n{''.join(rows)}]==]\nlocal PEERS = {{{regions}}}\n"
+    script = f"{known}{lua('refuse')}{lua('keys')}{source}"
     return typed(EXTENSIONS + "filters.http.lua.v3.LuaPerRoute", source_code={"inline_string": script})
 
 

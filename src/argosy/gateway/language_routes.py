@@ -56,7 +56,7 @@ def _versions(endpoint: EndpointRoute, targets: Targets, matches: list[Resource]
     versions = sorted({each.version for each in endpoint.revisions}) if endpoint.testers else []
     for version in versions:
         same = evenly(each for each in endpoint.revisions if each.version == version)
-        if led := targets.lead(endpoint, same, protocol):
+        if led := targets.lead(endpoint, same, protocol, here=True):
             header = {"name": NAMED_VERSION, "string_match": {"exact": version}}
             routes += _adapters(targets, endpoint, same, header)
             routes += [_forward(targets, endpoint, {**each, "headers": [header]}, led, test=True) for each in matches]
@@ -82,7 +82,7 @@ def _adapters(
         rest = sum(each.weight for alike in known.values() for each in alike)
         header = {"name": NAMED_ADAPTER, "string_match": {"exact": name}}
         for word, alike in known.items():
-            led, weight = targets.lead(endpoint, alike, ENGINE), sum(each.weight for each in alike)
+            led, weight = targets.lead(endpoint, alike, ENGINE, here=True), sum(each.weight for each in alike)
             match: Resource = {"prefix": PREFIX, "headers": [] if endpoint.adapter else [*version, header]}
             if weight < rest:
                 part = {"numerator": round(weight / rest * 1_000_000), "denominator": "MILLION"}
@@ -125,7 +125,7 @@ def endpoint_paths(endpoint: EndpointRoute) -> list[Resource]:
 
 def _models(endpoint: EndpointRoute) -> list[dict[str, Any]]:
     """OpenAI's fields of a model, and KServe's; and those of its adapters."""
-    name, ready = endpoint.endpoint, endpoint.ready or endpoint.waiting is not None
+    name, ready = endpoint.endpoint, endpoint.answers
     adapters = [] if endpoint.adapter else sorted({each for revision in endpoint.public for each in revision.adapters})
     ids = [name, *(f"{name}+{each}" for each in adapters)]
     return [

@@ -332,6 +332,11 @@ class EndpointRoute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         """Whether a revision that takes traffic has a replica that takes work."""
         return any(revision.ready for revision in self.revisions if revision.weight)
 
+    @property
+    def answers(self) -> bool:
+        """Whether a request has somebody to answer it: at once, after a wait, or in another region."""
+        return self.ready or self.waiting is not None or bool(self.elsewhere)
+
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A key by its hash: `sha256` is 64 hex digits of the UTF-8 key. Without a rate it is not limited.

@@ -8,6 +8,7 @@ from argosy.gateway.clusters import HTTP
 from argosy.gateway.keys import device_limits
 from argosy.gateway.listener import RATE_LIMIT
 from argosy.gateway.model import EndpointRoute, GatewayConfig, Upstream
+from argosy.gateway.peers import health_path, sent_by_peer, tokens
 from argosy.gateway.replies import LABEL_BYTES
 from argosy.gateway.targets import (
     ANY_REVISION,
@@ -21,7 +22,7 @@ from argosy.gateway.targets import (
     switched_off,
     until_answered,
 )
-from argosy.process.envoy import Resource, seconds
+from argosy.process.envoy import Resource, seconds, set_header
 from argosy.spec.limits import Limits
 
 LABELS_TIMEOUT = 30.0
@@ -45,6 +46,21 @@ def endpoint_paths(endpoint: EndpointRoute, targets: Targets) -> list[Resource]:
     missing = f"endpoint '{endpoint.endpoint}' does not serve this version; it serves: {served}"
     routes.append(direct(_below(f"{base}/versions"), 404, missing, private=endpoint.auth))
     return [*routes, *_by_weight(endpoint, targets, _below(base))]
+
+
+def peer_paths(endpoint: EndpointRoute) -> list[Resource]:
+    """Whether the endpoint answers here, for peers alone: it does; or it will once somebody asks, which is for when
+    there is nothing better; or it does not."""
+    if not tokens([endpoint]):
+        return []
+    route: Resource = {
+        "match": {"path": health_path(endpoint)},
+        "direct_response": {"status": 200 if endpoint.ready or endpoint.waiting else 503},
+        "typed_per_filter_config": switched_off(LUA, RATE_LIMIT),
+    }
+    if not endpoint.ready:
+        route["response_headers_to_add"] = [set_header("x-envoy-degraded", "true")]
+    return sent_by_peer([route], endpoint)
 
 
 def row_paths(endpoint: EndpointRoute, targets: Targets) -> list[Resource]:
@@ -122,7 +138,7 @@ def _tested(endpoint: EndpointRoute, targets: Targets, match: Resource) -> list[
     routes = [
         targets.forward(endpoint, {**match, "headers": [header]}, led, test=True)
         for header, revisions in picked_by_testers(endpoint)
-        if (led := targets.lead(endpoint, revisions, HTTP))
+        if (led := targets.lead(endpoint, revisions, HTTP, here=True))
     ]
     refused = direct({**match, "headers": [ANY_REVISION]}, 404, no_such_revision(endpoint), private=True)
     return [*routes, {**refused, "metadata": {"filter_metadata": {LUA: targets.described(endpoint, {}, test=True)}}}]

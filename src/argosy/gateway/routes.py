@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from argosy.gateway import answers, keys, language_routes, server
+import msgspec
+
+from argosy.gateway import answers, keys, language_routes, peers, server
 from argosy.gateway.access_log import LUA
 from argosy.gateway.grpc_routes import ENDPOINT, PREFIX, endpoint_calls, other_calls, unnamed_calls
 from argosy.gateway.listener import NAME, NAMED, RATE_LIMIT
 from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig
-from argosy.gateway.rest_routes import DEVICES, batch_routes, device_routes, endpoint_paths, row_paths
+from argosy.gateway.rest_routes import DEVICES, batch_routes, device_routes, endpoint_paths, peer_paths, row_paths
 from argosy.gateway.targets import ENDPOINTS, REVISION, Targets, base_path, rows_path
 from argosy.process.envoy import Resource, set_header, typed
 
@@ -26,13 +28,25 @@ class Branches(NamedTuple):
 
 
 def branches(endpoint: EndpointRoute, targets: Targets) -> Branches:
-    """Those of an endpoint, from nothing but itself."""
-    return Branches(
+    """Those of an endpoint, from nothing but itself. What comes from a peer has routes of its own, which stay
+    here."""
+    tables = _tables(endpoint, targets)
+    if peers.tokens([endpoint]):
+        far = msgspec.structs.replace(targets, beyond=bool(endpoint.elsewhere))
+        both = zip(tables, _tables(endpoint, far), strict=True)
+        tables = [[*peers.sent_by_peer(here, endpoint), *beyond] for here, beyond in both]
+    paths, rows, calls, model = tables
+    paths = [*peer_paths(endpoint), *paths]
+    return Branches(paths, [*language_routes.endpoint_paths(endpoint), *rows], _leaf(calls), _leaf(model))
+
+
+def _tables(endpoint: EndpointRoute, targets: Targets) -> list[list[Resource]]:
+    return [
         endpoint_paths(endpoint, targets),
-        [*language_routes.endpoint_paths(endpoint), *row_paths(endpoint, targets)],
-        _leaf(endpoint_calls(endpoint, targets)),
-        _leaf(language_routes.endpoint_routes(endpoint, targets)),
-    )
+        row_paths(endpoint, targets),
+        endpoint_calls(endpoint, targets),
+        language_routes.endpoint_routes(endpoint, targets),
+    ]
 
 
 def route_table(
@@ -61,24 +75,29 @@ def route_table(
         "envoy.config.route.v3.RouteConfiguration",
         name=NAME,
         max_direct_response_body_size_bytes=LARGEST_ANSWER,
-        virtual_hosts=[_virtual_host(config, routes["matcher"], known)],
+        virtual_hosts=[_virtual_host(config, routes["matcher"], known, peers.tokens(endpoints))],
     )
 
 
-def _virtual_host(config: GatewayConfig, matcher: Resource, known: tuple[ApiKey, ...]) -> Resource:
+def _virtual_host(
+    config: GatewayConfig, matcher: Resource, known: tuple[ApiKey, ...], regions: dict[str, str]
+) -> Resource:
     rates = keys.rate_limits(known)
     return {
         "name": NAME,
         "domains": ["*"],
         "matcher": matcher,
         "request_body_buffer_limit": str(config.retry_buffer_bytes),
-        "request_headers_to_remove": ["authorization", "x-api-key", REVISION],
+        "request_headers_to_remove": [
+            *("authorization", "x-api-key", REVISION),
+            *((peers.TOKEN, peers.WHOSE) if regions else ()),
+        ],
         "response_headers_to_add": [
             set_header("x-argosy-revision", "%METADATA(UPSTREAM_HOST:argosy:revision)%"),
             set_header("x-argosy-replica", "%METADATA(UPSTREAM_HOST:argosy:replica)%"),
             *(keys.QUOTA_HEADERS if any(key.limits for key in known) else ()),
         ],
-        "typed_per_filter_config": {LUA: keys.key_check(known), **({RATE_LIMIT: rates} if rates else {})},
+        "typed_per_filter_config": {LUA: keys.key_check(known, regions), **({RATE_LIMIT: rates} if rates else {})},
     }
 
 

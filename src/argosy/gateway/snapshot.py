@@ -11,6 +11,7 @@ from argosy.gateway import clusters, keys, listener, rest_routes, server
 from argosy.gateway.clusters import ENGINE, GRPC, HTTP
 from argosy.gateway.memo import Memo
 from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig, Upstream
+from argosy.gateway.peers import BEYOND, PEERS, beyond
 from argosy.gateway.routes import Branches, branches, route_table
 from argosy.gateway.targets import Targets
 from argosy.process.envoy import Resource
@@ -99,10 +100,12 @@ def _part(config: GatewayConfig, endpoint: EndpointRoute) -> EndpointClusters:
     cds: dict[str, Resource] = {}
     eds: dict[str, Resource] = {}
     targets = Targets({}, config)
+    elsewhere = endpoint.elsewhere
     for revision, protocol, resource, upstreams in _pools(endpoint):
         name = f"{endpoint.endpoint}/{revision}/{protocol}/{clusters.digest(resource)}"
         cds[name] = clusters.named(resource, name, xds_path(config, clusters.eds_file(name)))
-        eds[name] = clusters.hosts(name, upstreams, protocol)
+        spoken = protocol.removesuffix(BEYOND)
+        eds[name] = clusters.hosts(name, upstreams, spoken, elsewhere if spoken != protocol else ())
         targets.clusters[endpoint.endpoint, revision, protocol] = name
     own = everyone if not endpoint.adapter else ()
     addresses = tuple(str(each) for up in own for each in (up.http, up.grpc) if each is not None)
@@ -131,8 +134,14 @@ def _pools(endpoint: EndpointRoute) -> Iterator[tuple[str, str, Resource, tuple[
             resource = clusters.cluster(endpoint, revision, protocol)
             resource = clusters.secured(resource, revision.upstreams, protocol)
             yield revision.revision, protocol, resource, revision.upstreams
+            if endpoint.elsewhere:
+                yield revision.revision, protocol + BEYOND, beyond(resource, endpoint), revision.upstreams
+    activator: tuple[Upstream, ...] = ()
     if endpoint.waiting:
         activator = (Upstream(replica="waiting", http=endpoint.waiting.http, grpc=endpoint.waiting.grpc),)
+    for protocol in (HTTP, GRPC) if endpoint.elsewhere else ():
+        yield PEERS, protocol + BEYOND, beyond(clusters.elsewhere(endpoint, protocol), endpoint), activator
+    if activator:
         for protocol in _protocols(activator):
             yield clusters.WAITING, protocol, clusters.activator(endpoint, protocol), activator
 

@@ -8,6 +8,7 @@ from argosy.gateway.access_log import LUA
 from argosy.gateway.clusters import ENGINE, GRPC, HTTP, WAITING
 from argosy.gateway.listener import AFFINITY, RATE_LIMIT, WHOLE
 from argosy.gateway.model import EndpointRoute, GatewayConfig, RevisionRoute, Sticky
+from argosy.gateway.peers import BEYOND, PEERS, retries
 from argosy.process.envoy import EXTENSIONS, Resource, seconds, set_header, typed
 from argosy.serving.internal_headers import KEY, RECORD
 
@@ -28,20 +29,33 @@ STICKY_LENGTH = 1_000_000
 
 
 class Targets(msgspec.Struct, frozen=True):
-    """The cluster of each (endpoint, revision, protocol)."""
+    """The cluster of each (endpoint, revision, protocol). `beyond`: requests of callers, which peers may answer."""
 
     clusters: dict[tuple[str, str, str], str]
     config: GatewayConfig
+    beyond: bool = False
 
     def lead(
-        self, endpoint: EndpointRoute, revisions: Iterable[RevisionRoute], protocol: str, *, stream: bool = False
+        self,
+        endpoint: EndpointRoute,
+        revisions: Iterable[RevisionRoute],
+        protocol: str,
+        *,
+        stream: bool = False,
+        here: bool = False,
     ) -> Resource | None:
-        """The complete route action to these revisions, or to the activator's cluster when nobody is ready.
+        """The complete route action to these revisions, or, when nobody is ready, to peers (unless it has to be `here`)
+        or the activator's cluster.
 
         None: no revision here has a share, or none speaks this. What an engine answers may take any time, as long as
         it goes on."""
         among, endless = list(revisions), stream or protocol == ENGINE
+        far = BEYOND if self.beyond and not here else ""
         if not endpoint.ready and not any(each.ready for each in among):
+            spoken = HTTP if protocol == ENGINE else protocol
+            if far and (cluster := self.clusters.get((endpoint.endpoint, PEERS, spoken + far))):
+                longest = endpoint.waiting.seconds if endpoint.waiting else 0.0
+                return self._action(endpoint, {"cluster": cluster}, protocol, stream, far=True, longest=longest)
             cluster = self._activator(endpoint, protocol)
             if endpoint.waiting and cluster:
                 longest = endpoint.waiting.seconds
@@ -51,24 +65,32 @@ class Targets(msgspec.Struct, frozen=True):
                     "retry_policy": until_answered(),
                     "idle_timeout": self._idle(endpoint, longest, stream),
                 }
-        chosen = self.choose(endpoint, among, protocol)
+        chosen = self.choose(endpoint, among, protocol, far)
         if chosen is None:
             return None
+        return self._action(endpoint, chosen, protocol, stream, far=bool(far))
+
+    def _action(
+        self, endpoint: EndpointRoute, chosen: Resource, protocol: str, stream: bool, *, far: bool, longest: float = 0.0
+    ) -> Resource:
         prefix = {"hash_policy": [{"header": {"header_name": PREFIX}}]} if protocol == ENGINE else {}
+        policy = retry_policy(endpoint.retries, grpc=protocol == GRPC)
         return {
             **prefix,
             **chosen,
-            "timeout": "0s" if endless else seconds(endpoint.timeout),
-            "idle_timeout": self._idle(endpoint, 0.0, stream),
-            "retry_policy": retry_policy(endpoint.retries, grpc=protocol == GRPC),
+            "timeout": "0s" if stream or protocol == ENGINE else seconds(endpoint.timeout + longest),
+            "idle_timeout": self._idle(endpoint, longest, stream),
+            "retry_policy": retries(policy) if far else policy,
         }
 
-    def choose(self, endpoint: EndpointRoute, revisions: Iterable[RevisionRoute], protocol: str) -> Resource | None:
+    def choose(
+        self, endpoint: EndpointRoute, revisions: Iterable[RevisionRoute], protocol: str, far: str = ""
+    ) -> Resource | None:
         """The part of a route action that picks a cluster."""
         shares = [
             (name, revision)
             for revision in revisions
-            if revision.weight and (name := self.clusters.get((endpoint.endpoint, revision.revision, protocol)))
+            if revision.weight and (name := self.clusters.get((endpoint.endpoint, revision.revision, protocol + far)))
         ]
         if not shares:
             return None
@@ -127,7 +149,7 @@ class Targets(msgspec.Struct, frozen=True):
             route["response_headers_to_add"] = [{"header": cookie, "append_action": "APPEND_IF_EXISTS_OR_ADD"}]
         if "request_mirror_policies" in led:
             route["request_headers_to_add"] = [set_header(RECORD, "1")]
-        if f"/{WAITING}/" in led.get("cluster", ""):
+        if any(f"/{each}/" in led.get("cluster", "") for each in (WAITING, PEERS)):
             route["request_headers_to_add"] = [set_header("argosy-endpoint", endpoint.endpoint)]
         return route
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from argosy.gateway.clusters import WAITING
+from argosy.gateway.peers import PEERS
 from argosy.gateway.traffic import Traffic as Counted
 from argosy.process.repeat import repeat
 from argosy.spec.status import View
@@ -58,7 +59,7 @@ class Minutes:
         view, versions = self._view(), self._versions()
         serving = {(name, each.serving_revision) for name, each in view.endpoints.items() if each.serving_revision}
         rows: list[Traffic] = []
-        for key in sorted({*serving, *(key for key in now if key[1] != WAITING)}):
+        for key in sorted({*serving, *(key for key in now if key[1] not in (WAITING, PEERS))}):
             came = counts(traffic_since(now.get(key, Counted()), before.get(key, Counted())), floor_ms=0.0)
             if came.requests or key in serving:
                 mine = [each for each in view.replicas if (each.endpoint, each.revision) == key]

@@ -1,6 +1,6 @@
 -- Whose key came with a request, and what is said where it is nobody's. `first.lua` and `admit.lua` go on from here.
 -- `refuse.lua` stands before this text, and before it KEYS (see keys.py): a line for each key, of its SHA-256, id, scopes,
--- rate of messages, and what is done where its tokens are limited and cannot be counted.
+-- rate of messages, and what is done where its tokens are limited and cannot be counted; and PEERS, regions by their secrets.
 
 local band, bnot, bxor = bit.band, bit.bnot, bit.bxor
 local ror, rshift, tobit = bit.ror, bit.rshift, bit.tobit
@@ -134,7 +134,16 @@ local function presented(headers)
   return authorization:match("^[Bb][Ee][Aa][Rr][Ee][Rr] +(%S+) *$") or as_password(headers, authorization)
 end
 
+-- The gateway of another region has checked the key, and counts its tokens.
+local function of_peer(region, headers)
+  return { id = headers:get("x-argosy-peer-key") or "peer." .. region, all = true, text = "*", scopes = {}, tests = {} }
+end
+
 local function owner_in(headers)
+  local region = PEERS[headers:get("x-argosy-peer") or ""]
+  if region ~= nil then
+    return of_peer(region, headers)
+  end
   local key = presented(headers)
   if key == nil then
     return nil, "no API key: send 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"

@@ -14,6 +14,7 @@ import msgspec
 
 from argosy.alerting.incident import Finding
 from argosy.gateway.clusters import WAITING
+from argosy.gateway.peers import PEERS
 from argosy.gateway.traffic import Traffic
 from argosy.monitoring.slo import policy
 from argosy.monitoring.slo.policy import SloObservation, SloState
@@ -89,7 +90,7 @@ def counted(budgets: Budgets, revisions: Mapping[str, RevisionCounts], copies: C
     if not budgets.looked:
         return Counts()
     return add(
-        between(each, budgets.marks.get(name, RevisionCounts()), budgets.looked, fine=name != WAITING)
+        between(each, budgets.marks.get(name, RevisionCounts()), budgets.looked, fine=name not in (WAITING, PEERS))
         for name, each in revisions.items()
         if name not in budgets.copies and name not in copies
     )
@@ -109,7 +110,7 @@ def _lean(name: str, each: RevisionCounts) -> RevisionCounts:
         process: one and msgspec.structs.replace(one, counts=msgspec.structs.replace(one.counts, outputs={}))
         for process, one in each.replicas.items()
     }
-    gateway = each.gateway if name == WAITING else msgspec.structs.replace(each.gateway, latency={})
+    gateway = each.gateway if name in (WAITING, PEERS) else msgspec.structs.replace(each.gateway, latency={})
     return RevisionCounts(gateway=gateway, replicas=lean)
 
 

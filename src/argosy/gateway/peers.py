@@ -1,0 +1,159 @@
+"""Other regions: clusters whose last hosts are the gateways of peers, and how two gateways know each other.
+
+A cluster of an endpoint that has peers exists twice. The one for callers has the replicas here first, then each peer as
+a priority of its own; the one for peers has the replicas here alone, so that no request crosses a second border. Which
+one a request gets is decided by a header with a secret of the two regions, which no client knows. The gateway that
+sends has checked the caller's key, and says whose it is.
+"""
+
+import re
+import ssl
+from collections.abc import Iterable
+
+from argosy.gateway.access_log import LUA, MODEL
+from argosy.gateway.model import EndpointRoute
+from argosy.process.envoy import EXTENSIONS, Resource, extension, set_header, typed
+from argosy.serving.internal_headers import KEY
+from argosy.spec.region import Peer
+
+BEYOND = "+"
+"""What the protocol of a cluster ends with that has peers among its hosts."""
+PEERS = "@peers"
+"""Stands where a revision stands in the name of the cluster of peers alone; no revision can be called that."""
+TOKEN, WHOSE = "x-argosy-peer", "x-argosy-peer-key"
+"""Headers from peer to peer: the secret of the two, and the id of the caller's key."""
+LOCAL_FIRST = 10_000
+"""Percent. Replicas here get all requests while one in so many is well."""
+HEALTH_SECONDS, HEALTH_TIMEOUT = 2.0, 1.0
+IDLE_HEALTH_SECONDS = 10.0
+"""How often a peer is asked for a cluster that nobody has used yet."""
+OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+
+def beyond(resource: Resource, endpoint: EndpointRoute) -> Resource:
+    """The cluster with peers: all its hosts may be left, each request may be tried again, and a peer is asked whether
+    the endpoint answers there. Requests to a peer, and to no other host, have the secret."""
+    outliers = {**resource.get("outlier_detection", {}), "max_ejection_percent": 100}
+    (threshold,) = resource["circuit_breakers"]["thresholds"]
+    budget = {"budget_percent": {"value": 100}, "min_retry_concurrency": threshold["max_requests"]}
+    options = {**resource["typed_extension_protocol_options"][OPTIONS], "http_filters": _marks()}
+    tls = [_tls(each) for each in endpoint.elsewhere if each.tls]
+    sockets = [*resource.get("transport_socket_matches", []), *tls]
+    return {
+        **resource,
+        "outlier_detection": outliers,
+        "circuit_breakers": {"thresholds": [{**threshold, "retry_budget": budget}]},
+        "typed_extension_protocol_options": {OPTIONS: options},
+        "health_checks": [_health(endpoint, http2="http2_protocol_options" in options["explicit_http_config"])],
+        "close_connections_on_host_health_failure": True,
+        "ignore_health_on_host_removal": True,  # replicas that are gone are gone
+        **({"transport_socket_matches": sockets} if sockets else {}),
+    }
+
+
+def _marks() -> list[Resource]:
+    """Filters of requests on their way to a host. A request may have been at a peer before it comes to a replica."""
+    to_peer = {
+        TOKEN: f"%METADATA(UPSTREAM_HOST:{MODEL}:token)%",
+        WHOSE: f"%REQ({KEY})%",
+    }
+    mutations: list[Resource] = [{"remove": name} for name in to_peer]
+    mutations += [{"append": set_header(name, value)} for name, value in to_peer.items()]
+    return [
+        extension(
+            "envoy.filters.http.header_mutation",
+            "filters.http.header_mutation.v3.HeaderMutation",
+            mutations={"request_mutations": mutations},
+        ),
+        extension("envoy.filters.http.upstream_codec", "filters.http.upstream_codec.v3.UpstreamCodec"),
+    ]
+
+
+def health_path(endpoint: EndpointRoute) -> str:
+    """What a gateway answers peers about an endpoint, and nobody else."""
+    return f"/v2/models/{endpoint.endpoint}/peer"
+
+
+def _health(endpoint: EndpointRoute, *, http2: bool) -> Resource:
+    token = {"header": {"key": TOKEN, "value": f"%METADATA(UPSTREAM_HOST:{MODEL}:token)%"}}
+    return {
+        "interval": f"{HEALTH_SECONDS:g}s",
+        "no_traffic_interval": f"{IDLE_HEALTH_SECONDS:g}s",
+        "timeout": f"{HEALTH_TIMEOUT + 2 * max((each.rtt for each in endpoint.elsewhere), default=0.0):g}s",
+        "healthy_threshold": 2,
+        "unhealthy_threshold": 2,
+        "http_health_check": {
+            "host": "argosy",
+            "path": health_path(endpoint),
+            "request_headers_to_add": [token],
+            "codec_client_type": "HTTP2" if http2 else "HTTP1",
+        },
+    }
+
+
+def localities(here: list[Resource], peers: Iterable[Peer], *, last: bool = False) -> Resource:
+    """What a ClusterLoadAssignment has of its hosts: those here, which nobody needs to ask, then the peers; or the
+    peers, and what is here as the `last`."""
+    unasked = {"health_check_config": {"disable_active_health_check": True}}
+    quiet = [{**each, "endpoint": {**each["endpoint"], **unasked}} for each in here]
+    groups = [[_host(each)] for each in peers]
+    groups = [*groups, quiet] if last else [quiet, *groups]
+    return {
+        "endpoints": [{"priority": at, "lb_endpoints": hosts} for at, hosts in enumerate(groups)],
+        "policy": {"overprovisioning_factor": LOCAL_FIRST},
+    }
+
+
+def _host(peer: Peer) -> Resource:
+    tls = {"envoy.transport_socket_match": {"identity": _identity(peer)}} if peer.tls else {}
+    return {
+        "endpoint": {"address": {"socket_address": {"address": peer.host, "port_value": peer.port}}},
+        "health_status": "HEALTHY",
+        "metadata": {"filter_metadata": {MODEL: {"region": peer.region, "token": peer.token}, **tls}},
+    }
+
+
+def _identity(peer: Peer) -> str:
+    return f"peer/{peer.region}"
+
+
+def _tls(peer: Peer) -> Resource:
+    """TLS to a peer whose certificate is for its authority, by what this machine trusts."""
+    trusted = {"trusted_ca": {"filename": ssl.get_default_verify_paths().cafile or "/etc/ssl/cert.pem"}}
+    named = {"san_type": "DNS", "matcher": {"exact": peer.authority}}
+    socket = extension(
+        "envoy.transport_sockets.tls",
+        "transport_sockets.tls.v3.UpstreamTlsContext",
+        sni=peer.authority,
+        common_tls_context={
+            "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+            "validation_context": {**trusted, "match_typed_subject_alt_names": [named]},
+        },
+    )
+    return {"name": _identity(peer), "match": {"identity": _identity(peer)}, "transport_socket": socket}
+
+
+def retries(policy: Resource) -> Resource:
+    """The policy of retries where there are peers: the last attempt leaves out who was asked before it."""
+    others = typed(
+        EXTENSIONS + "retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
+        update_frequency=policy["num_retries"],
+    )
+    return {**policy, "retry_priority": {"name": "envoy.retry_priorities.previous_priorities", "typed_config": others}}
+
+
+def tokens(endpoints: Iterable[EndpointRoute]) -> dict[str, str]:
+    """The secrets that peers show, with their regions."""
+    return {peer.token: peer.region for each in endpoints for peer in each.peers if peer.token}
+
+
+def sent_by_peer(routes: list[Resource], endpoint: EndpointRoute) -> list[Resource]:
+    """These routes for requests of peers alone."""
+    secrets = "|".join(re.escape(token) for token in sorted(tokens([endpoint])))
+    header = {"name": TOKEN, "string_match": {"safe_regex": {"regex": secrets}}}
+    found: list[Resource] = []
+    for each in routes:
+        match = {**each["match"], "headers": [*each["match"].get("headers", []), header]}
+        known = each.get("metadata", {}).get("filter_metadata", {}).get(LUA, {})
+        found.append({**each, "match": match, "metadata": {"filter_metadata": {LUA: {**known, "peer": True}}}})
+    return found
