@@ -5,7 +5,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from argosy.cli.main import argosy
 from argosy.control.revision import revision_of
 from argosy.spec.endpoint import Endpoint, Runtime
-from argosy.spec.revision import Replica, Revision, RevisionStatus
+from argosy.spec.revision import Revision
 from argosy.spec.settings import Home, KubernetesSettings, Settings, StoreSettings
 from argosy.store import open_store
 from argosy.store.authority import Authority
@@ -27,6 +27,7 @@ from argosy.targets.kubernetes.client import RIGHTS, plural
 from argosy.targets.kubernetes.target import KubernetesTarget
 from tests.cli.models import linear
 from tests.kubernetes.plane import Plane
+from tests.kubernetes.waiting import drained, ready, told, until
 
 pytestmark = pytest.mark.slow
 
@@ -141,46 +142,6 @@ async def driven(world: World) -> AsyncIterator[Driven]:
     found.client.delete(f"/api/v1/namespaces/{found.namespace}")
 
 
-async def until(check: Callable[[], Awaitable[Any]], seconds: float = 90.0) -> Any:
-    async with asyncio.timeout(seconds):
-        while not (found := await check()):
-            await asyncio.sleep(0.05)
-        return found
-
-
-async def ready(target: KubernetesTarget, revision: Revision, count: int) -> list[Replica]:
-    """The replicas, once so many are ready and there are no others."""
-
-    async def there() -> list[Replica]:
-        status = await target.endpoints(revision.id)
-        return list(status.replicas) if status.ready == count == len(status.replicas) else []
-
-    return await until(there)
-
-
-async def told(target: KubernetesTarget, revision: Revision, field: str, text: str) -> RevisionStatus:
-    """The status, once a field of it has this text."""
-    status = RevisionStatus()
-
-    async def there() -> bool:
-        nonlocal status
-        status = await target.endpoints(revision.id)
-        return text in getattr(status, field)
-
-    try:
-        await until(there, 30)
-    except TimeoutError:
-        raise AssertionError(f"{field} has no '{text}': {status}") from None
-    return status
-
-
-async def drained(target: KubernetesTarget, revision: Revision) -> list[str]:
-    async def there() -> list[str]:
-        return [each.id for each in (await target.endpoints(revision.id)).replicas if each.phase == "draining"]
-
-    return await until(there)
-
-
 async def test_scale_up_and_down_and_remove_leave_nothing(driven: Driven, world: World):
     target, revision = await driven.target(), world.revisions["lin"]
     await target.scale(revision, 2)
@@ -292,6 +253,24 @@ async def test_certificates_are_renewed_while_pods_serve(driven: Driven, world: 
 
     await until(another)
     assert (await target.endpoints(revision.id)).replicas == (replica,), "it is the same pod"
+    await target.stop()
+
+
+async def test_a_deployment_that_is_gone_is_made_again(driven: Driven, world: World):
+    """As when a revision is wanted again while the cluster still deletes what it had."""
+    target, revision = await driven.target(), world.revisions["lin"]
+    await target.scale(revision, 1)
+    await ready(target, revision, 1)
+    (name,) = driven.names("deployments")
+    driven.client.delete(driven.path("deployments", name)).raise_for_status()
+    await target.scale(revision, 2)  # the watch has not been read since
+
+    async def again() -> bool:
+        status = await target.endpoints(revision.id)
+        assert status.failed == ""
+        return status.ready == 2
+
+    await until(again)
     await target.stop()
 
 

@@ -324,6 +324,7 @@ def _pod(found: Object) -> Object:
 
 def _numbers(found: Object) -> Object:
     """What is kept of a Deployment."""
-    version, spec = found["metadata"].get("resourceVersion", ""), found.get("spec", {})
-    kept = {"metadata": {"resourceVersion": version}, "spec": {"replicas": spec.get("replicas", 1)}}
+    metadata, spec = found["metadata"], found.get("spec", {})
+    kept = {"metadata": {name: metadata.get(name, "") for name in ("resourceVersion", "uid")}}
+    kept |= {"spec": {"replicas": spec.get("replicas", 1)}}
     return kept | {"status": {"conditions": found.get("status", {}).get("conditions", [])}}

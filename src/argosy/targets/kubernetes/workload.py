@@ -274,11 +274,17 @@ class Workload:
             await cluster.annotate("v1", "Pod", name, dict.fromkeys(mark))
         number = self.told if moves.replicas is None and self._fresh else moves.replicas
         if number is not None:
-            body: Object = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": self.name}}
+            metadata = {"name": self.name, "uid": _uid(self.deployment)}  # so that this never creates one
+            body: Object = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata}
             body["spec"] = {"replicas": number}
             try:
                 self.deployment = await cluster.apply(body, manager=NUMBER, force=self._forces or self.leaving)
             except Conflict as error:
+                listed = await cluster.list("apps/v1", "Deployment", f"{objects.REVISION}={self.revision.id}")
+                found = next((each for each in listed if each["metadata"]["name"] == self.name), None)
+                if _uid(found) != _uid(self.deployment):  # deleted meanwhile, as its owner was
+                    self.deployment, self._made, self.dirty = found, -UNSEEN, True
+                    return
                 self._held = f"{error.message}; `argosy deploy` takes it back"
                 LOG.warning("the number of pods of '%s' stays: %s", self.revision.endpoint, self._held)
                 self.dirty = True
@@ -316,6 +322,10 @@ class Workload:
                 self.reached.add(pod.uid)
                 self._silent.pop(pod.uid, None)
         self._again = time.monotonic() + UNREACHED
+
+
+def _uid(found: Object | None) -> str:
+    return found["metadata"]["uid"] if found else ""
 
 
 def _version(found: Object) -> int:

@@ -4,6 +4,7 @@ A process of its own, as one that is joined may hang or be ended by Ray when the
 starts another. It ends with its controller, and whenever anything is wrong.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -71,10 +72,19 @@ def _obey(ray: Any, foreman: Any, term: int, orders: Iterator[Hello | Order]) ->
     """In a thread: pass orders on, until the controller is gone."""
     for order in orders:
         if isinstance(order, Leave):
-            ray.kill(foreman)
+            _leave(ray, foreman, term)
             break
         foreman.order.remote(term, msgspec.json.encode(order))
     os._exit(0)
+
+
+def _leave(ray: Any, foreman: Any, term: int) -> None:
+    """End the foreman, and see it ended: Ray is told of it later than `kill` returns."""
+    with contextlib.suppress(ray.exceptions.RayError):
+        while True:
+            ray.kill(foreman)
+            ray.get(foreman.changed.remote(term, -1, 0.1), timeout=ANSWER)
+            time.sleep(0.1)
 
 
 def _report(ray: Any, foreman: Any, term: int, channel: Channel[Hello | Order]) -> None:

@@ -1,6 +1,7 @@
 """The controller's end of its driver: a child that is started anew whenever it ends, hangs or says nothing."""
 
 import asyncio
+import contextlib
 import logging
 import socket
 from collections.abc import Callable
@@ -24,6 +25,8 @@ AGAIN, LATER = 0.5, 5.0
 """Seconds to the next driver after one that had joined, and after one that had not."""
 LOOK, ANSWER = 2.0, 2.0
 """Seconds between two looks at the head, and for its answer."""
+LEAVING = 20.0
+"""Seconds in which the foreman is ended: for a driver to join, and for it to do so."""
 LINE = 64 * 1024 * 1024
 _DECODER = msgspec.json.Decoder(Told)
 
@@ -35,9 +38,10 @@ class Link:
     def __init__(self, hello: Hello, folder: Path, log: Path, heard: Callable[[Told | None], None]) -> None:
         self.joined, self.lost = 0, f"the platform joins the Ray cluster at {hello.address}"
         self._hello, self._folder, self._log, self._heard = hello, folder, log, heard
-        self._drivers, self._why, self._away = 0, "", False
+        self._drivers, self._why, self._away, self._leaves = 0, "", False, False
         self._writer: asyncio.StreamWriter | None = None
         self._process: Process | None = None
+        self._joining = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -56,9 +60,13 @@ class Link:
 
     async def close(self, *, leave: bool = False) -> None:
         """End the driver; with `leave` the foreman as well."""
-        if leave and self.joined and self._process is not None:
-            self.send(Leave())
-            await asyncio.to_thread(self._process.wait, ANSWER)
+        if leave and not self.away:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._joining.wait(), LEAVING)
+            if self.joined and self._process is not None:
+                self._leaves = True
+                self.send(Leave())
+                await asyncio.to_thread(self._process.wait, LEAVING)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -69,7 +77,7 @@ class Link:
             self._process.end()
 
     async def _drive(self) -> None:
-        while True:
+        while not self._leaves:  # another driver would make another foreman
             joined = False
             try:
                 joined = await self._serve()
@@ -78,10 +86,12 @@ class Link:
                 self._why = f"the process that works with Ray cannot be used: {error}"
             finally:
                 self.joined, self._writer = 0, None
+                self._joining.clear()
                 await asyncio.to_thread(self._end)
-            self._tell()
-            LOG.warning("the process that works with Ray ended: %s", self._why or f"look at {self._log}")
-            await asyncio.sleep(AGAIN if joined else LATER)
+            if not self._leaves:
+                self._tell()
+                LOG.warning("the process that works with Ray ended: %s", self._why or f"look at {self._log}")
+                await asyncio.sleep(AGAIN if joined else LATER)
 
     async def _serve(self) -> bool:
         """From the start of one driver to its end; whether it had joined."""
@@ -107,6 +117,7 @@ class Link:
                     continue
                 if isinstance(told, Table) and not self.joined:
                     self.joined, self._writer, self._why = self._drivers, writer, ""
+                    self._joining.set()
                     self._lost()
                 self._heard(told)
         except TimeoutError:
