@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from argosy.cli.base import Command, Group, json_option
 from argosy.cli.output import emit, table
@@ -109,6 +110,49 @@ def spot(path: Path, replicas: int, most: int, price: float, as_json: bool) -> N
     keys = ("policy", "cost", "short", "launches", "lost")
     policies = [{key: getattr(one, key) for key in keys} for one in found]
     emit({"bound": least, "ticks": trace.up.shape[1], "policies": policies}, as_json, render)
+
+
+@simulate.command(cls=Command)
+@click.option("--trace", "path", required=True, type=click.Path(path_type=Path), help="Folder of ZONE_*.json.")
+@click.option("--work", type=float, default=48.0, show_default=True, help="Hours that the job takes.")
+@click.option("--deadline", "limit", type=float, default=70.0, show_default=True, help="Hours until it has to be done.")
+@click.option(
+    "--changeover", type=float, default=0.2, show_default=True, help="Hours until work goes on after a start."
+)
+@click.option("--price", type=float, default=0.3, show_default=True, help="Of spot, as a share of on demand.")
+@click.option("--windows", type=click.IntRange(1, 1000), default=5, show_default=True, help="Beginnings in the trace.")
+@click.option("--alone", is_flag=True, help="Each zone by itself, instead of all of them at once.")
+@json_option
+def deadline(
+    path: Path, work: float, limit: float, changeover: float, price: float, windows: int, alone: bool, as_json: bool
+) -> None:
+    """Replay work with a deadline on spot capacity: what it costs, and whether it is done in time.
+
+    Reads what `argosy simulate spot` reads. `cost` is a share of all work on demand, `on demand` the share of the work
+    done there. JSON: {bound, windows, lines: [{policy, cost, demand, starts, missed}]}.
+
+    \b
+    Example:
+      argosy simulate deadline --trace spot_traces/aws-02-15-2023 --work 48 --deadline 70 --alone
+    """
+    from argosy_simulators.deadline import compare, job
+    from argosy_simulators.spot import read
+
+    if not 0 < price < 1:
+        raise InvalidArgument(f"--price is a share of on demand, between 0 and 1; not {price}")
+    trace = read(path)
+    of = job(trace, work=work, deadline=limit, changeover=changeover, price=price)
+    found = compare(trace, of, windows, alone=alone)
+    rows = [
+        (line.policy, f"{line.cost:.3f}", f"{line.demand:.1%}", f"{line.starts:.1f}", str(line.missed))
+        for line in found.lines
+    ]
+
+    def render() -> None:
+        click.echo(f"{found.windows} windows of {len(trace.zones)} zones; bound {found.bound:.3f} of on demand\n")
+        table(("policy", "cost", "on demand", "starts", "missed"), rows)
+
+    emit(msgspec.to_builtins(found), as_json, render)
 
 
 def _times(text: str | None) -> Any:
