@@ -53,7 +53,15 @@ WORDS = {
     ),
     *("GatewayReport.run", "GatewayReport.refused", "GatewayReport.url", "GatewayReport.envoy"),
     *("GatewayReport.waiting", "GatewayTraffic.endpoint", "GatewayTraffic.revision", "Run.run", "Sender.key"),
-    *("Price.currency", "UsageQuery.by", "BatchJob.template", "Guard.refusals", "NewFleet.name", "NewFleet.owner"),
+    *(
+        "Price.currency",
+        "UsageQuery.by",
+        "CostQuery.by",
+        "BatchJob.template",
+        "Guard.refusals",
+        "NewFleet.name",
+        "NewFleet.owner",
+    ),
     *(
         "NewFleet.signers",
         "NewKeys.actor",

@@ -17,6 +17,7 @@ from starlette.routing import Route as Served
 import argosy
 from argosy.api import (
     alerts,
+    costs,
     deployments,
     endpoints,
     feedback,
@@ -69,6 +70,7 @@ MODULES = (
     alerts,
     fleets,
     deployments,
+    costs,
 )
 ROUTES = tuple(route for module in MODULES for route in module.ROUTES)
 MAX_BODY = 1024 * 1024

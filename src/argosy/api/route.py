@@ -14,6 +14,7 @@ from argosy.control.followers import Followers
 from argosy.control.state import State
 from argosy.fleets.controller import Deployments
 from argosy.jobs.runner import Jobs
+from argosy.monitoring.cost import CostLedger
 from argosy.monitoring.devices.intake import DeviceIntake
 from argosy.regions.holder import Holder
 from argosy.regions.member import Member
@@ -39,6 +40,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     jobs: Jobs
     deployments: Deployments
     incidents: Incidents
+    costs: CostLedger
     intake: DeviceIntake
     followers: Followers | None = None
     regions: Holder

@@ -27,6 +27,11 @@ def figure(value: float | None) -> str:
     return "–" if value is None or not math.isfinite(value) else f"{value:#.4g}".rstrip(".")
 
 
+def money(value: float | None) -> str:
+    """Dollars: 0.0123 $, 1,230 $."""
+    return "–" if value is None else f"{number(value, 4)} $"
+
+
 def rate(value: float | None) -> str:
     """Events a second."""
     if value is None or value < 0.005:

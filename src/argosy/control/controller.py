@@ -298,6 +298,10 @@ class Controller:
         self._applied = (routes, self._key_list)
         self._url = await self._gateway.url()
 
+    def revisions(self) -> Mapping[str, Revision]:
+        """All that there are, by id."""
+        return self._revisions
+
     def versions(self) -> dict[str, str]:
         """Revision → `model:version`."""
         return {key: f"{each.model}:{each.version}" for key, each in self._revisions.items()}

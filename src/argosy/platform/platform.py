@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -41,6 +42,7 @@ from argosy.jobs.files import Files
 from argosy.jobs.runner import Jobs
 from argosy.language.config import beside
 from argosy.monitoring.analysis.prometheus import Prometheus
+from argosy.monitoring.cost import CostLedger, Sources
 from argosy.monitoring.devices.intake import DeviceIntake
 from argosy.monitoring.devices.lost import LostDevices
 from argosy.monitoring.drift.monitor import DriftMonitor
@@ -53,6 +55,7 @@ from argosy.platform.home import gateway_config
 from argosy.platform.objects import Objects
 from argosy.platform.regions import ControlLink, OwnPlatform
 from argosy.platform.supervisor import ACCESS_LOG_BYTES, HOUSEKEEPING, Supervisor, rotate_logs, watch_gateway
+from argosy.process.cores import cores
 from argosy.regions.holder import Holder
 from argosy.regions.member import Member
 from argosy.serving.port import take
@@ -170,6 +173,7 @@ class Platform:
             store.database, self.controller.feed, lambda: self.controller.declared, self._view, self.incidents.report
         )
         self.controller.slos = self.slos.statuses
+        self.costs = self._costs()
         self.drift = DriftMonitor(store, self.state, self.incidents.report, settings.drift.every)
         self.performance = PerformanceMonitor(store, self.state, self.incidents.report)
         self.intake = DeviceIntake(store)
@@ -227,6 +231,7 @@ class Platform:
             jobs=self.jobs,
             deployments=self.deployments,
             incidents=self.incidents,
+            costs=self.costs,
             intake=self.intake,
             followers=self.followers,
             regions=self.regions,
@@ -257,6 +262,25 @@ class Platform:
         made = Batches(Files(self.home.batches), (self.gateway or self.routing).url, self.controller.wake)
         self.controller.key_hashes = made.hashes
         return made
+
+    def _costs(self) -> CostLedger:
+        """What all of it costs."""
+        sources = Sources(
+            view=self._view,
+            declared=lambda: self.controller.declared,
+            revisions=self.controller.revisions,
+            ends=self.target.ends,
+            away=self.target.away,
+        )
+        return CostLedger(
+            self.store.database,
+            self.controller.feed,
+            sources,
+            self.settings.cost,
+            log=Path(self.config.access_log_path) if self.gateway is not None else None,
+            cores=cores(),
+            report=self.incidents.report,
+        )
 
     def _view(self) -> View:
         return self.controller.view
@@ -320,6 +344,7 @@ class Platform:
         yield "silence", self.lost.run
         yield "incidents", self.incidents.run
         yield "slos", self.slos.run
+        yield "costs", self.costs.run
         yield "triggers", self.triggers.run
         yield "jobs", self.jobs.run
         yield "batches", self.batches.run

@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from argosy.spec.revision import ResourceUsage, Revision, RevisionStatus
+from argosy.spec.revision import Replica, ResourceUsage, Revision, RevisionStatus
 
 
 class Capacity(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +84,10 @@ class Target(Protocol):
 
     def away(self) -> Mapping[str, Away]:
         """The targets whose place is not heard, by name."""
+        ...
+
+    def ends(self) -> Mapping[str, tuple[Replica, float]]:
+        """The last runs that it saw end, by name, and when (seconds since 1970); it may know of none."""
         ...
 
     async def capacity(self) -> Capacity:

@@ -24,6 +24,8 @@ SETTLE = 1.0
 SLEEP, WAKE = "/argosy/sleep", "/argosy/wake"
 """What a replica whose engine can sleep is told."""
 
+Ends = tuple[Replica, float]
+"""One that is gone, as it was last, and when it ended (seconds since 1970)."""
 P = TypeVar("P")
 P_contra = TypeVar("P_contra", contravariant=True)
 
@@ -206,10 +208,14 @@ class Start(Protocol[P_contra]):
 
 
 class Group(Generic[P]):
-    """State of one revision at a target. Until its package, a `P`, is there, nothing of it is started."""
+    """State of one revision at a target. Until its package, a `P`, is there, nothing of it is started. `ends` is where
+    it writes when runs have ended."""
 
-    def __init__(self, revision: Revision, start: Start[P], changed: Callable[[], None]) -> None:
+    def __init__(
+        self, revision: Revision, start: Start[P], changed: Callable[[], None], ends: dict[str, Ends] | None = None
+    ) -> None:
         self.revision = revision
+        self._ends = {} if ends is None else ends
         self.want = 0
         self.settle = SETTLE
         self.leaving = False
@@ -310,6 +316,8 @@ class Group(Generic[P]):
         """Clear up; count an end that nobody asked for, and write into its log how it came. What it said last stands
         there already."""
         state = one.state()
+        if (replica := one.replica(slot)).started:
+            self._ends[replica.run] = replica, time.time()
         if (ended := unasked(state, slot)) and state.ended:
             self._replaced, self._trouble = self._replaced + 1, describe(ended)
             why = self._trouble.removesuffix(f": {state.ended.reason}")

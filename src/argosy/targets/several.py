@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 
 from argosy.spec.errors import InvalidArgument
-from argosy.spec.revision import ResourceUsage, Revision, RevisionStatus
+from argosy.spec.revision import Replica, ResourceUsage, Revision, RevisionStatus
 from argosy.targets.base import Away, Capacity, Target
 
 SETTING = {"kubernetes": "kubernetes.image", "ray": "ray.address"}
@@ -73,6 +73,9 @@ class Targets:
 
     def away(self) -> dict[str, Away]:
         return {name: why for each in self._targets.values() for name, why in each.away().items()}
+
+    def ends(self) -> dict[str, tuple[Replica, float]]:
+        return {run: at for each in self._targets.values() for run, at in each.ends().items()}
 
     async def capacity(self) -> Capacity:
         return await self.at("local").capacity()

@@ -14,7 +14,7 @@ from argosy.spec.revision import Revision, RevisionStatus
 from argosy.spec.settings import Home
 from argosy.targets import log
 from argosy.targets.base import Away
-from argosy.targets.group import Group, P, Running
+from argosy.targets.group import Ends, Group, P, Running
 
 if TYPE_CHECKING:
     from argosy.store.authority import Authority
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 TEND_SECONDS = 10.0
+MOST_ENDS = 4096
 
 
 class Supervised(Generic[P]):
@@ -33,6 +34,7 @@ class Supervised(Generic[P]):
         self.changed: Callable[[], None] = lambda: None
         self._home, self._fetch, self._signs = home, fetch, signs
         self._groups: dict[str, Group[P]] = {}
+        self._ends: dict[str, Ends] = {}
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._empty = asyncio.Event()
@@ -75,7 +77,7 @@ class Supervised(Generic[P]):
         self._task = asyncio.create_task(self._run())
 
     def _group(self, revision: Revision) -> Group[P]:
-        return self._groups.setdefault(revision.id, Group(revision, self._start, self._wake.set))
+        return self._groups.setdefault(revision.id, Group(revision, self._start, self._wake.set, self._ends))
 
     # What these do stands in `base.Target`.
 
@@ -111,6 +113,11 @@ class Supervised(Generic[P]):
 
     def away(self) -> Mapping[str, Away]:
         return {}
+
+    def ends(self) -> Mapping[str, Ends]:
+        for run in [*self._ends][:-MOST_ENDS]:
+            del self._ends[run]
+        return self._ends
 
     async def retry(self, revision: str) -> None:
         if group := self._groups.get(revision):

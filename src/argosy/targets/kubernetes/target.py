@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 import msgspec
 
 from argosy.spec.errors import ArgosyError, Internal, Unavailable
-from argosy.spec.revision import ResourceUsage, Revision, RevisionStatus
+from argosy.spec.revision import Replica, ResourceUsage, Revision, RevisionStatus
 from argosy.spec.settings import Home, Settings
 from argosy.store.authority import Authority
 from argosy.store.durable import say
@@ -166,6 +166,9 @@ class KubernetesTarget:
 
     def away(self) -> dict[str, Away]:
         return {"kubernetes": Away(self._away, blank=not self._known)} if self._away else {}
+
+    def ends(self) -> dict[str, tuple[Replica, float]]:
+        return {}
 
     async def capacity(self) -> Capacity:
         """Unbounded: the cluster decides, and `pending` says what it lacks."""
