@@ -279,6 +279,7 @@ class Platform:
             self.settings.cost,
             log=Path(self.config.access_log_path) if self.gateway is not None else None,
             cores=cores(),
+            region=self.settings.region.name,
             report=self.incidents.report,
         )
 
