@@ -161,7 +161,7 @@ if __name__ == "__main__":
     from functools import partial
 
     from argosy.console.app import pages
-    from argosy.platform.platform import local_target
+    from argosy.platform.targets import local_target
     from argosy.platform.up import up as run
     from argosy.spec.settings import home, load
     from tests.platform.stand_in_up import STAND_IN

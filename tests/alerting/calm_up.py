@@ -5,7 +5,7 @@ from functools import partial
 
 from argosy.alerting import incident
 from argosy.monitoring.slo import policy
-from argosy.platform.platform import local_target
+from argosy.platform.targets import local_target
 from argosy.platform.up import up
 from argosy.spec.settings import home, load
 from tests.platform.stand_in_up import STAND_IN

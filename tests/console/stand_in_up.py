@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from argosy.console.app import pages
-from argosy.platform.platform import local_target
+from argosy.platform.targets import local_target
 from argosy.platform.up import up
 from argosy.spec.errors import ArgosyError
 from argosy.spec.settings import home, load

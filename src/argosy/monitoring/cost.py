@@ -23,10 +23,10 @@ from argosy.capacity.costs import Costs, PaidRun, Share
 from argosy.gateway.access_log import FIELDS
 from argosy.process.repeat import repeat
 from argosy.quota.lines import MOST, LoggedTokens, LogReader
+from argosy.spec.cost import CostSettings
 from argosy.spec.language import Price
 from argosy.spec.offer import CostRow
 from argosy.spec.revision import Replica, Revision
-from argosy.spec.settings import CostSettings
 from argosy.spec.status import View
 from argosy.store import costs as table
 from argosy.store.costs import CostHour

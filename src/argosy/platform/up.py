@@ -16,7 +16,8 @@ from argosy.platform.lease import Lease, holder, keep, next_term, win
 from argosy.platform.leftovers import ensure_gone
 from argosy.platform.lock import WAITS, Lock
 from argosy.platform.lock import holder as locked_by
-from argosy.platform.platform import Platform, TargetOf, local_target
+from argosy.platform.platform import Platform
+from argosy.platform.targets import TargetOf, local_target
 from argosy.process.limit import LogLimit
 from argosy.spec.errors import ArgosyError, Conflict
 from argosy.spec.settings import Home, Settings

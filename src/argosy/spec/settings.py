@@ -3,7 +3,6 @@
 The environment wins over the file: `gateway.port` is `ARGOSY_GATEWAY_PORT`. Unknown keys and variables are refused.
 """
 
-import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,12 +13,13 @@ from msgspec import Meta, field
 
 from argosy.spec.alerts import Sink
 from argosy.spec.allow import BUCKETS, Allow
+from argosy.spec.cost import CostSettings
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.limits import check_rate
 from argosy.spec.region import check_region
 from argosy.spec.signing import Signatures
-from argosy.spec.strict import Amount, Declaration, Port, Positive, convert, load_yaml
+from argosy.spec.strict import Declaration, Port, convert, load_yaml
 from argosy.spec.supply import SupplySettings
 from argosy.spec.tracing import Tracing
 
@@ -190,35 +190,6 @@ class FeedbackSettings(Declaration, frozen=True, kw_only=True):
     """How many days a label waits for a prediction of its request id, and labels outlive the payloads they are of."""
 
     keep_days: Annotated[float, Meta(gt=0, le=36500)] = 100.0
-
-
-class CostSettings(Declaration, frozen=True, kw_only=True):
-    """What this machine costs, in dollars an hour, where nobody else says it: a `core`, a GB of `memory`, a `gpu`; of a
-    replica what its `resources` declare counts, and one core where they declare none. Or `watts` that the machine
-    draws, and the `tariff` of a kWh. `shared` are things of all endpoints, by name (gateway, storage, egress): dollars
-    an hour, which `shares` divide among endpoints; without those they are nobody's. `budgets` of endpoints and
-    `key_budgets` of keys, by name, are dollars a month. `rates`: what a unit of another currency is worth, for
-    invoices."""
-
-    core: Amount = 0.0
-    memory: Amount = 0.0
-    gpu: Amount = 0.0
-    watts: Amount = 0.0
-    tariff: Amount = 0.0
-    shared: dict[str, Amount] = field(default_factory=dict[str, float])
-    shares: dict[str, Amount] = field(default_factory=dict[str, float])
-    budgets: dict[str, Amount] = field(default_factory=dict[str, float])
-    key_budgets: dict[str, Amount] = field(default_factory=dict[str, float])
-    rates: dict[str, Positive] = field(default_factory=dict[str, float])
-
-    where: ClassVar[str] = "cost."
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        named = {"shared": self.shared, "shares": self.shares, "budgets": self.budgets}
-        for name, values in (named | {"key_budgets": self.key_budgets, "rates": self.rates}).items():
-            if odd := [each for each, value in values.items() if not math.isfinite(value)]:
-                raise InvalidArgument(f"cost.{name}: '{odd[0][:80]}' must be a finite number")
 
 
 class TriggerSettings(Declaration, frozen=True, kw_only=True):
