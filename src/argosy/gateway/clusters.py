@@ -89,7 +89,7 @@ def pool(protocol: str, limits: Limits, about: Resource, retry_budget: Resource 
     return typed(
         "envoy.config.cluster.v3.Cluster",
         type="EDS",
-        connect_timeout="1s",
+        connect_timeout="3s",
         lb_policy="LEAST_REQUEST",
         common_lb_config={"healthy_panic_threshold": {"value": 0}},
         circuit_breakers={"thresholds": [threshold]},
