@@ -222,7 +222,7 @@ async def test_an_adapter_that_has_a_number_is_chosen_by_it(client, engine):
         await client.post(CHAT, json=chat("gemma", stream=stream))
         assert (sent()["model"], sent()["lora"]) == ("gemma", [{"id": 0, "scale": 0}])
     await client.post("/endpoints/gemma/v1/chat/completions", json={})
-    assert sent() == {"lora": [{"id": 0, "scale": 0}]}
+    assert sent() == {"model": "gemma", "lora": [{"id": 0, "scale": 0}]}
     await client.post(CHAT, json=chat("other"))
     assert "lora" not in sent()
     by_path = await client.post("/endpoints/gemma/v1/chat/completions", json=chat("gemma+clerk"))

@@ -1,11 +1,19 @@
 """Two platforms, of which one holds the plan."""
 
+import asyncio
+import os
+import signal
+from pathlib import Path
+
 import pytest
 
+from argosy.gateway.admin import Admin
+from argosy.spec.address import Address
 from argosy.spec.settings import Settings
 from argosy.store import open_store
 from tests.platform.packages import push
 from tests.platform.regions import Regions, regions, until
+from tests.platform.up import PATIENCE, Load
 
 
 @pytest.fixture
@@ -33,3 +41,39 @@ def test_an_endpoint_runs_in_both_regions_with_one_key_and_goes_on_without_its_h
     assert both.answers("west", key) == 5.0
     both.up["east"].kill()
     assert both.answers("west", key) == 5.0
+
+
+@pytest.mark.slow
+async def test_requests_of_a_region_whose_replica_dies_are_answered_by_the_other(both: Regions):
+    both.add()
+    declared = {"model": "digits:1", "regions": ["east", "west"]}
+    key = both.up["east"].call("PUT", "/v1/endpoints/digits", declared, wait=60)["key"]
+    until(lambda: both.serving("west", "digits:1"))
+    east, west = (f"{both.up[each].call('GET', '/v1/status')['gateway']}/v2/models/digits/infer" for each in both.up)
+    await knows_its_peer(both, "east")
+    async with Load(east, key) as load:
+        await load.more()
+        for pid in both.up["east"].pids():
+            os.kill(pid, signal.SIGKILL)
+        await elsewhere(both.homes["east"].logs / "gateway.access.log")
+        await load.more()
+    assert load.bad == []
+    assert load.answers == {3.0}
+    async with Load(west, key) as there:
+        await there.more()
+    assert there.bad == []
+
+
+async def knows_its_peer(both: Regions, region: str) -> None:
+    """Wait until a cluster of the gateway has a healthy host beside its replica."""
+    admin = Admin(Address(path=str(both.homes[region].gateway / "admin.sock")))
+    async with asyncio.timeout(PATIENCE):
+        while max((await admin.stats("r.*/http[+]/.*membership_healthy$")).values(), default=0) < 2:
+            await asyncio.sleep(0.05)
+
+
+async def elsewhere(log: Path) -> None:
+    """Wait for an answer by the other region."""
+    async with asyncio.timeout(PATIENCE):
+        while b'"region":"west"' not in log.read_bytes():
+            await asyncio.sleep(0.05)

@@ -60,6 +60,18 @@ def test_an_answer_of_a_revision_is_counted_for_rollouts():
     assert plain.counted is None
 
 
+def test_what_crosses_a_border_counts_for_its_key_once_and_for_the_revision_that_answered():
+    sent, answered = (
+        used(json.dumps(json.loads(line()) | {"revision": "ab12"} | more).encode(), {})
+        for more in ({"region": "west"}, {"peer": True})
+    )
+    assert sent is not None
+    assert answered is not None
+    assert (sent.usage.key, sent.counted) == ("k", None)
+    assert answered.usage.key == ""
+    assert answered.counted is not None
+
+
 def test_what_is_counted_of_answers_that_are_no_streams_or_have_no_end():
     given = json.loads(line(stream=False, finish="length", refused=1)) | {"revision": "ab12"}
     whole, cut = (used(json.dumps(given | {"flags": flags}).encode(), {}) for flags in ("-", "DC"))

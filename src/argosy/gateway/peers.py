@@ -24,7 +24,7 @@ TOKEN, WHOSE = "x-argosy-peer", "x-argosy-peer-key"
 """Headers from peer to peer: the secret of the two, and the id of the caller's key."""
 LOCAL_FIRST = 10_000
 """Percent. Replicas here get all requests while one in so many is well."""
-HEALTH_SECONDS, HEALTH_TIMEOUT = 2.0, 1.0
+HEALTH_SECONDS, HEALTH_TIMEOUT = 2.0, 2.0
 IDLE_HEALTH_SECONDS = 10.0
 """How often a peer is asked for a cluster that nobody has used yet."""
 OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -79,7 +79,7 @@ def _health(endpoint: EndpointRoute, *, http2: bool) -> Resource:
     return {
         "interval": f"{HEALTH_SECONDS:g}s",
         "no_traffic_interval": f"{IDLE_HEALTH_SECONDS:g}s",
-        "timeout": f"{HEALTH_TIMEOUT + 2 * max((each.rtt for each in endpoint.elsewhere), default=0.0):g}s",
+        "timeout": f"{HEALTH_TIMEOUT:g}s",
         "healthy_threshold": 2,
         "unhealthy_threshold": 2,
         "http_health_check": {

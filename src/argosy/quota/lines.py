@@ -45,13 +45,16 @@ class LoggedRequest(msgspec.Struct, frozen=True):
     ms: float | None = None
     first_byte_ms: float | None = None
     flags: str | None = None
+    region: str | None = None
+    peer: bool | None = None
 
 
 LINE = msgspec.json.Decoder(LoggedRequest)
 
 
 def used(line: bytes, prices: Mapping[str, Price]) -> Used | None:
-    """What the request of a line has used; None where it is no line about tokens."""
+    """What the request of a line has used; None where it is no line about tokens. Of one from another region the key
+    is counted there, where its tokens are limited; one that another region answered says nothing of our revision."""
     if b'"tokens"' not in line:
         return None
     try:
@@ -70,7 +73,7 @@ def used(line: bytes, prices: Mapping[str, Price]) -> Used | None:
     price = prices.get(found.endpoint)
     first, each = _times(found, output) if tokens.stream in (True, "true") else (None, None)
     usage = Usage(
-        key=found.key or "",
+        key=(found.key or "") if not found.peer else "",
         endpoint=found.endpoint,
         version=found.version or "",
         hour=at // HOUR * HOUR,
@@ -86,7 +89,8 @@ def used(line: bytes, prices: Mapping[str, Price]) -> Used | None:
         firsts={} if first is None else {bucket(first): 1},
         eaches={} if each is None else {bucket(each): 1},
     )
-    counted = _counted(found, tokens, at, first, each) if found.revision and output else None
+    here = found.revision and not found.region
+    counted = _counted(found, tokens, at, first, each) if here and output else None
     return Used(
         usage=usage,
         at=at,

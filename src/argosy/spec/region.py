@@ -58,7 +58,8 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 def within(peers: Iterable[Peer], endpoint: str, allowed: Iterable[str], rtt: float | None) -> tuple[Peer, ...]:
     """Those that may answer for an endpoint here, in the order in which they are asked: they serve it, lie in an
-    `allowed` region (none named: any), and are no further away than `rtt` seconds."""
+    `allowed` region (none named: any), and are no further away than `rtt` seconds. 10 ms make no difference: distances
+    are measured, and what changed all the time would change the order as well."""
     regions = set(allowed)
     found = [
         each
@@ -68,4 +69,4 @@ def within(peers: Iterable[Peer], endpoint: str, allowed: Iterable[str], rtt: fl
         and (not regions or each.region in regions)
         and (rtt is None or each.rtt <= rtt)
     ]
-    return tuple(sorted(found, key=lambda each: (each.rank, each.rtt, each.region)))
+    return tuple(sorted(found, key=lambda each: (each.rank, round(each.rtt, 2), each.region)))

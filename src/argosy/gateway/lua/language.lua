@@ -279,18 +279,22 @@ end
 
 -- The adapter as the route knows it: by a name in the place of the model's, or by a number as well. llama.cpp is told
 -- also that none takes part: else it goes on in a KV cache that was computed with one.
-local function adapt(route, found, edits, adapter)
-  local word = route:get("adapter")
-  if type(word) == "string" and not found.model then
-    local model = '"model":' .. quoted(word)
-    edits[#edits + 1] = { found.close, found.close - 1, (found.empty and "" or ",") .. model }
+local function adapt(route, found, edits, adapter, name)
+  local word, more = route:get("adapter"), {}
+  if not found.model then -- the path named it, which no peer sees
+    more[1] = '"model":' .. quoted(type(word) == "string" and word or name)
   end
-  if type(word) ~= "number" then
-    return word
+  if type(word) == "number" then
+    more[#more + 1] = format('"lora":[{"id":%d,"scale":%d}]', math.max(0, word), word < 0 and 0 or 1)
   end
-  local chosen = format(',"lora":[{"id":%d,"scale":%d}]', math.max(0, word), word < 0 and 0 or 1)
-  edits[#edits + 1] = { found.close, found.close - 1, found.empty and sub(chosen, 2) or chosen }
-  return word >= 0 and adapter ~= "" and adapter or nil
+  if #more > 0 then
+    edits[#edits + 1] = { found.close, found.close - 1, (found.empty and "" or ",") .. table.concat(more, ",") }
+    found.empty = false
+  end
+  if type(word) == "number" then
+    return word >= 0 and adapter ~= "" and adapter or nil
+  end
+  return word
 end
 
 local function estimate(text, found, generates)
@@ -374,7 +378,7 @@ local function route_request(handle, headers, path, named, owner)
   end
   local recorded = handle:metadata():get("payload")
   local edits, counts = {}, handle:streamInfo():dynamicMetadata()
-  local wanted = adapt(handle:metadata(), found, edits, adapter) or name
+  local wanted = adapt(handle:metadata(), found, edits, adapter, name) or name
   if found.model and wanted ~= model then
     edits[#edits + 1] = { found.model[1], found.model[2], quoted(wanted) }
   end
