@@ -1,0 +1,226 @@
+"""The planner's problem as one mixed integer program, for problems of the size of a declaration. Pure.
+
+HiGHS solves it as a whole: exact where it ends in time, and beside every answer its bound. Large problems are for the
+search that starts from prices; both have one problem and one plan.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from argosy.capacity.highs import solver
+from argosy.capacity.planner.problem import Costs, Demand, Placement, Plan, Problem, Profile, Supply
+
+HOUR = 3600.0
+GB = 1e9
+Goal = Literal["cost", "unserved"]
+
+
+class Option(NamedTuple):
+    """A replica of a profile on a supply, with what it costs per hour, and to start."""
+
+    place: Placement
+    profile: Profile
+    supply: Supply
+    price: float
+    start: float
+
+
+class Arc(NamedTuple):
+    """A demand, by its index, served by an option, by its index; what a request per second costs per hour."""
+
+    demand: int
+    option: int
+    cost: float
+
+
+def options(problem: Problem, *, without: frozenset[Placement] = frozenset()) -> list[Option]:
+    """Every replica that could run, and serves something."""
+    wanted = {each.model for each in problem.demands}
+    found = list[Option]()
+    for profile in problem.profiles:
+        for supply in problem.supplies if profile.model in wanted else ():
+            place = profile.model, profile.variant, supply.id
+            if supply.gpu == profile.gpu and profile.gpus <= min(supply.count, supply.gpus) and place not in without:
+                price = supply.price * profile.gpus / supply.count
+                moved = problem.transfer.get(supply.region, 0.0) * profile.weights / GB
+                found.append(
+                    Option(place, profile, supply, price, (price * profile.start / HOUR + moved) / problem.horizon)
+                )
+    return found
+
+
+def why_not(problem: Problem, demand: Demand, profile: Profile, supply: Supply) -> str:
+    """Why a demand cannot be served there; empty where it can."""
+    rtt = problem.rtt.get(demand.area, {}).get(supply.region)
+    if demand.regions and supply.region not in demand.regions:
+        return f"only {', '.join(demand.regions)} may serve it"
+    if not supply.trusted and not demand.untrusted:
+        return "machines of strangers may not serve it"
+    if rtt is None:
+        return f"no round trip from {demand.area} to {supply.region} is known"
+    if demand.bucket not in profile.rates:
+        return f"{profile.gpu} has no rate for '{demand.bucket}'"
+    takes = rtt + profile.latency.get(demand.bucket, 0.0)
+    return f"{supply.region} answers in {takes:.3g} s" if takes > demand.slo else ""
+
+
+def groups(problem: Problem) -> Iterator[tuple[str, tuple[str, ...], float, dict[str, float]]]:
+    """What the rules of loss and of spot are held for: a model and regions (none: all), with the demand, and the share
+    of each bucket in it."""
+    for model in dict.fromkeys(each.model for each in problem.demands):
+        own = [each for each in problem.demands if each.model == model]
+        for regions in dict.fromkeys([(), *(each.regions for each in own)]):
+            rates = defaultdict[str, float](float)
+            for each in own:
+                if not regions or each.regions == regions:
+                    rates[each.bucket] += each.rate
+            if total := sum(rates.values()):
+                yield model, regions, total, {bucket: rate / total for bucket, rate in rates.items()}
+
+
+def mixed(profile: Profile, mix: dict[str, float]) -> float:
+    """Requests per second of a mix of buckets; 0 where one of them cannot be served."""
+    if any(bucket not in profile.rates for bucket in mix):
+        return 0.0
+    return 1.0 / sum(share / profile.rates[bucket] for bucket, share in mix.items())
+
+
+class _Rows:
+    """A program, row by row."""
+
+    def __init__(self) -> None:
+        self.costs, self.upper, self.integer = list[float](), list[float](), list[int]()
+        self.low, self.high, self.starts = list[float](), list[float](), list[int]()
+        self.index, self.value = list[int](), list[float]()
+
+    def column(self, cost: float, upper: float = np.inf, *, whole: bool = False) -> int:
+        self.costs.append(cost)
+        self.upper.append(upper)
+        if whole:
+            self.integer.append(len(self.costs) - 1)
+        return len(self.costs) - 1
+
+    def row(self, low: float, high: float, entries: Sequence[tuple[int, float]]) -> None:
+        self.low.append(low)
+        self.high.append(high)
+        self.starts.append(len(self.index))
+        self.index += [column for column, _ in entries]
+        self.value += [number for _, number in entries]
+
+    def solve(self, seconds: float, gap: float) -> tuple[Any, float]:
+        """The values, and the bound."""
+        highs = solver("argosy place")
+        count = len(self.costs)
+        none = np.array([], np.int32)
+        highs.addCols(
+            count, np.array(self.costs), np.zeros(count), np.array(self.upper), 0, none, none, none.astype(float)
+        )
+        highs.addRows(
+            len(self.low), np.array(self.low), np.array(self.high), len(self.index),
+            np.array(self.starts, np.int32), np.array(self.index, np.int32), np.array(self.value),
+        )  # fmt: skip
+        whole = np.array(self.integer, np.int32)
+        highs.changeColsIntegrality(len(whole), whole, np.ones(len(whole), np.uint8))
+        highs.setOptionValue("time_limit", seconds)
+        highs.setOptionValue("mip_rel_gap", gap)
+        highs.run()
+        return np.array(highs.getSolution().col_value), float(highs.getInfo().mip_dual_bound)
+
+
+def solve(
+    problem: Problem, *, seconds: float = 10.0, without: frozenset[Placement] = frozenset(), goal: Goal = "cost"
+) -> Plan:
+    """The plan of least cost, or of the fewest requests that are not served, to 0.1 % or as near as the time allows.
+    `without`: placements that are forbidden. Raises MissingExtra."""
+    begun = time.monotonic()
+    able = options(problem, without=without)
+    weight = 0.0 if goal == "unserved" else 1.0
+    rows = _Rows()
+    running = [problem.running.get(each.place, 0) for each in able]
+    replicas = _replicas(able, running, rows, weight)
+    arcs, loads = list[tuple[Arc, int]](), defaultdict[int, list[tuple[int, float]]](list)
+    unserved = list[int]()
+    for number, demand in enumerate(problem.demands):
+        wanted = demand.rate * (1 + problem.headroom)
+        unserved.append(rows.column(demand.penalty * HOUR if weight else 1.0, wanted))
+        entries = [(unserved[-1], 1.0)]
+        for at, option in enumerate(able):
+            if option.profile.model != demand.model or why_not(problem, demand, option.profile, option.supply):
+                continue
+            sent = problem.egress.get(option.supply.region, 0.0) * demand.sent * HOUR / GB
+            column = rows.column(weight * sent)
+            arcs.append((Arc(number, at, sent), column))
+            entries.append((column, 1.0))
+            loads[at].append((column, 1.0 / option.profile.rates[demand.bucket]))
+        rows.row(wanted, wanted, entries)
+    for at, each in loads.items():
+        rows.row(-np.inf, 0.0, [*each, (replicas[at], -1.0)])
+    _quotas(problem, able, replicas, rows)
+    reserve = _reserve(problem, able, replicas, rows, weight)
+    values, bound = rows.solve(seconds, 1e-3)
+    if not len(values):
+        values = np.zeros(len(rows.costs))
+        values[unserved] = [rows.upper[column] for column in unserved]
+    count = {able[at].place: round(values[column]) for at, column in enumerate(replicas) if values[column] > 0.5}
+    flows = {
+        (arc.demand, able[arc.option].place[1], able[arc.option].place[2]): float(values[column])
+        for arc, column in arcs
+        if values[column] > 1e-9
+    }
+    short = {number: float(values[column]) for number, column in enumerate(unserved) if values[column] > 1e-9}
+    costs = Costs(
+        machines=sum(each.price * count.get(each.place, 0) for each in able),
+        starts=sum(
+            each.start * max(0, count.get(each.place, 0) - had) for each, had in zip(able, running, strict=True)
+        ),
+        network=sum(arc.cost * float(values[column]) for arc, column in arcs),
+        unserved=sum(problem.demands[number].penalty * HOUR * rate for number, rate in short.items()),
+        reserve=sum(rows.costs[column] * float(values[column]) for column in reserve) if weight else 0.0,
+    )
+    bound = max(0.0, min(bound, costs.total)) if np.isfinite(bound) else 0.0
+    return Plan(
+        replicas=count, flows=flows, unserved=short, costs=costs, bound=bound, prices={},
+        seconds=time.monotonic() - begun,
+    )  # fmt: skip
+
+
+def _reserve(
+    problem: Problem, able: Sequence[Option], replicas: Sequence[int], rows: _Rows, weight: float
+) -> list[int]:
+    """The rules of loss and of spot: what each may lack, at the highest penalty of its demands."""
+    found = list[int]()
+    domains = dict.fromkeys(each.fails for each in problem.supplies)
+    for model, regions, total, mix in groups(problem):
+        penalty = max(each.penalty for each in problem.demands if each.model == model) * HOUR
+        holds = [
+            (column, mixed(each.profile, mix), each.supply)
+            for each, column in zip(able, replicas, strict=True)
+            if each.profile.model == model and (not regions or each.supply.region in regions)
+        ]
+        asked = [(problem.loss_floor, [(c, r) for c, r, s in holds if s.fails != lost]) for lost in domains]
+        asked.append((1 - problem.spot_share, [(c, r) for c, r, s in holds if s.market != "spot"]))
+        for floor, left in asked:
+            if floor > 0:
+                lacking = rows.column(penalty if weight else 1.0)
+                rows.row(floor * total, np.inf, [(lacking, 1.0), *left])
+                found.append(lacking)
+    return found
+
+
+def _replicas(able: Sequence[Option], running: Sequence[int], rows: _Rows, weight: float) -> list[int]:
+    """How many of each option, and those beyond what runs."""
+    found = [rows.column(weight * each.price, whole=True) for each in able]
+    for column, had, option in zip(found, running, able, strict=True):
+        rows.row(-np.inf, had, [(column, 1.0), (rows.column(weight * option.start), -1.0)])
+    return found
+
+
+def _quotas(problem: Problem, able: Sequence[Option], replicas: Sequence[int], rows: _Rows) -> None:
+    for supply in problem.supplies:
+        own = [(replicas[at], float(each.profile.gpus)) for at, each in enumerate(able) if each.supply is supply]
+        if own:
+            rows.row(-np.inf, float(supply.gpus), own)
