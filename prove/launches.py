@@ -26,11 +26,12 @@ import msgspec
 
 from argosy.spec.errors import ArgosyError, Unavailable
 from argosy.spec.offer import Launch, Offer
+from argosy.spec.provider import Faults
 from argosy.store.database import Database
 from argosy.store.launches import Launches
 from argosy.supply.launcher import Launcher, Patience
 from argosy.supply.provider import Event
-from argosy.supply.replay import Faults, Replay
+from argosy.supply.replay import Replay
 
 OFFER = Offer(provider="cloud", region="r1", instance="a10g.1", price=1.0, gpu="A10G", count=1)
 FAULTS = Faults(lost=0.05, dropped=0.05, twice=0.05, stays=0.1)

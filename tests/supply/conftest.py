@@ -7,10 +7,11 @@ import pytest
 
 from argosy.spec.errors import ArgosyError
 from argosy.spec.offer import Launch, Offer
+from argosy.spec.provider import Faults
 from argosy.store.database import Database
 from argosy.store.launches import Launches
 from argosy.supply.launcher import Launcher
-from argosy.supply.replay import Faults, Replay
+from argosy.supply.replay import Replay
 
 OFFER = Offer(provider="cloud", region="r1", zone="r1a", instance="a10g.1", price=1.0, gpu="A10G", count=1)
 

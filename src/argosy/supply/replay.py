@@ -16,25 +16,8 @@ from msgspec.structs import replace
 
 from argosy.spec.errors import DeadlineExceeded, RateLimited, Unavailable
 from argosy.spec.offer import Launch, Offer
-from argosy.spec.strict import Amount, Declaration, Positive, Share
+from argosy.spec.provider import Faults
 from argosy.supply.provider import Event
-
-
-class Faults(Declaration, frozen=True, kw_only=True):
-    """How often something goes wrong, as shares of calls: a launch is `refused`; its answer is `lost` after it was
-    done; it is `dropped`, undone and unanswered; it is accepted and `never` starts; two machines are made of it
-    (`twice`); the end of a machine is answered and it `stays`. `lag`: seconds until a list has what was launched.
-    `dear`: the true price over that of the offer. `notice`: seconds from the announcement that a machine is taken."""
-
-    refused: Share = 0.0
-    lost: Share = 0.0
-    dropped: Share = 0.0
-    never: Share = 0.0
-    twice: Share = 0.0
-    stays: Share = 0.0
-    lag: Amount = 0.0
-    dear: Positive = 1.0
-    notice: Amount = 0.0
 
 
 class Trace(msgspec.Struct, frozen=True, kw_only=True):
