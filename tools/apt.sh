@@ -6,7 +6,7 @@ for program in docker-registry git openssl wrk skopeo prometheus prometheus-aler
   command -v "$program" >/dev/null || missing="$missing $program"
 done
 for pair in gcc=gcc emcc=emscripten arm-none-eabi-gcc=gcc-arm-none-eabi qemu-system-arm=qemu-system-arm \
-  qemu-aarch64=qemu-user nft=nftables tc=iproute2 ethtool=ethtool; do
+  qemu-aarch64=qemu-user nft=nftables tc=iproute2 ethtool=ethtool sshd=openssh-server; do
   command -v "${pair%%=*}" >/dev/null || missing="$missing ${pair#*=}"
 done
 for names in "${CHROMIUM:-chromium} ${CHROMEDRIVER:-chromedriver}" "chromium-browser chromedriver" "google-chrome chromedriver"; do

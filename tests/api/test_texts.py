@@ -31,6 +31,7 @@ RESTRICTED = {
     "Endpoint.regions": "the regions that there are",
     "Placed.replicas": "the endpoints that there are",
     "NewDeployment.model": "a reference of the registry",
+    "NewLaunch.provider": "supply.providers",
 }
 """Every text that names something of the platform or its surroundings → what it is held against."""
 WORDS = {
@@ -75,6 +76,8 @@ WORDS = {
     *("NewDeployment.fleet", "NewDeployment.match", "NewDeployment.actor", "NewDeployment.reason", "Wave.match"),
     *("NewRegion.token", "NewRegion.fingerprint"),
     *(f"{each}.{field}" for each in ("NewRegion", "Drained", "Removed", "Placed") for field in ("actor", "reason")),
+    *("NewLaunch.instance", "NewLaunch.region", "NewLaunch.zone", "NewLaunch.gpu"),
+    *("NewLaunch.actor", "NewLaunch.reason"),
     *("OfferQuery.gpu", "OfferQuery.region", "OfferQuery.provider"),
     *("NewLabels.labels", "NewLabels.actor", "NewLabels.reason", "WhichDevices.labels", "WhichDevices.after"),
 }

@@ -49,7 +49,8 @@ def test_init(run, tmp_path, monkeypatch):
 def test_every_field_of_a_schema_has_its_sentence_and_there_is_none_too_many(run, kind):
     found = json.loads(run("schema", kind).stdout)
     for name, part in found["$defs"].items():
-        tag = {"kind", "when"} if name in ("Webhook", "Slack", "Email", "Alertmanager", "Command") else {"when"}
+        tagged = name in ("Webhook", "Slack", "Email", "Alertmanager", "Command") or name.endswith("Provider")
+        tag = {"kind", "when"} if tagged else {"when"}
         lacking = {field for field, value in part["properties"].items() if "description" not in value}
         assert lacking <= tag, name
         assert {*descriptions().get(name, ())} <= {*part["properties"]}, name

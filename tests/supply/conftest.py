@@ -20,7 +20,7 @@ class Scene:
     """A launcher at one played provider; `restart` is what a controller that was killed begins with."""
 
     def __init__(self, path: Path, **given) -> None:
-        self.now, self.heard = 1000.0, []
+        self.now = 1000.0
         self.database = Database(path)
         self.launches = Launches(self.database)
         faults = Faults(**{key: given.pop(key) for key in [*given] if key in Faults.__struct_fields__})
@@ -34,7 +34,6 @@ class Scene:
         self.launcher = Launcher(
             self.launches,
             {"cloud": self.cloud},
-            learn=lambda launch, outcome, at: self.heard.append((launch.id, outcome, at)),
             clock=self.clock,
         )
         return self.launcher

@@ -31,7 +31,6 @@ def test_a_launch_is_written_down_before_it_is_asked_for_and_booked_at_its_true_
     assert (ended.state, ended.reason, it.running()) == ("ended", "", [])
     (billed,) = it.cloud.bill()
     assert (ended.started, ended.ended, ended.price) == (billed.started, billed.ended, billed.price)
-    assert [outcome for _, outcome, _ in it.heard] == ["ready"]
 
 
 def test_the_same_token_is_the_same_launch(scene):
@@ -64,7 +63,6 @@ def test_a_provider_that_never_answers_is_given_up(scene):
     failed = it.stands(launch)
     assert (failed.state, failed.started) == ("failed", None)
     assert failed.reason == "it was not answered within 910 s: cloud did not answer in time"
-    assert [outcome for _, outcome, _ in it.heard] == ["failed"]
 
 
 def test_a_provider_whose_list_times_out_changes_nothing(scene, monkeypatch):
@@ -115,7 +113,6 @@ def test_one_that_is_accepted_and_never_starts_is_given_up_and_ended(scene):
     assert it.stands(launch).state == "failed"
     assert it.stands(launch).reason == "it was accepted and did not serve within 1210 s"
     assert it.running() == []
-    assert [outcome for _, outcome, _ in it.heard] == ["failed"]
 
 
 def test_of_two_machines_of_one_launch_one_is_ended(scene):
@@ -169,7 +166,6 @@ def test_what_the_provider_takes_back_is_preempted_with_a_notice_before(scene):
     it.rounds(12)
     lost = it.stands(launch)
     assert (lost.state, lost.ended) == ("ended", 1600.0)
-    assert [outcome for _, outcome, _ in it.heard] == ["ready", "notice", "preempted"]
     again = it.launcher.request(spot)
     it.rounds(2)
     assert it.stands(again).reason == "cloud has no spot capacity of a10g.1 in r1a"
@@ -224,13 +220,14 @@ def test_what_has_ended_is_over_in_every_state(state):
     assert decide(launch, replace(launch, state="ended"), Memory(), Patience(), 1.0) == "gone"
 
 
-def test_the_cheapest_offer_that_fits_is_picked(scene):
-    cloud = scene().cloud
-    cloud._offers = [replace(OFFER, zone=zone, price=price) for zone, price in (("a", 2.0), ("b", 1.0), ("c", 3.0))]
-    assert pick(cloud, {"gpu": "A10G"}).zone == "b"
-    assert pick(cloud, {"zone": "c"}).price == 3.0
-    with pytest.raises(NotFound, match="offers nothing with gpu H100"):
-        pick(cloud, {"gpu": "H100"})
+def test_the_cheapest_offer_that_fits_is_picked():
+    offers = [replace(OFFER, zone=zone, price=price) for zone, price in (("a", 2.0), ("b", 1.0), ("c", 3.0))]
+    assert pick(offers, {"gpu": "A10G"}).zone == "b"
+    assert pick(offers, {"zone": "c"}).price == 3.0
+    with pytest.raises(NotFound, match="nothing is offered with gpu H100; argosy offers"):
+        pick(offers, {"gpu": "H100"})
+    with pytest.raises(NotFound, match="with zone c for 2 "):
+        pick(offers, {"zone": "c"}, 2.0)
 
 
 def test_launches_are_read_as_they_were_written(scene):

@@ -21,6 +21,7 @@ from argosy.regions.member import Member
 from argosy.spec.settings import Home, Settings
 from argosy.store.ledger import Cause
 from argosy.store.store import Store
+from argosy.supply.launcher import Launcher
 from argosy.targets.several import Targets
 from argosy.telemetry.rates import Meter
 
@@ -42,6 +43,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     incidents: Incidents
     costs: CostLedger
     intake: DeviceIntake
+    launcher: Launcher
     followers: Followers | None = None
     regions: Holder
     member: Member

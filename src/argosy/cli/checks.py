@@ -22,6 +22,7 @@ from argosy.process import sandbox
 from argosy.process.sockets import PATH_BYTES
 from argosy.spec import install
 from argosy.spec.errors import ArgosyError
+from argosy.spec.provider import ReplayProvider
 from argosy.spec.recorder import read_report
 from argosy.spec.settings import Home, KubernetesSettings, Settings, load
 from argosy.targets.several import SETTING
@@ -61,6 +62,7 @@ def run(place: Home) -> Iterator[Check]:
     yield envoy(settings)
     yield database(place, settings)
     yield from cluster(settings)
+    yield from supply(place, settings)
     yield from platform(place, settings)
 
 
@@ -243,6 +245,29 @@ async def _cluster(settings: KubernetesSettings) -> list[Check]:
     fix = f"have a Role of namespace {place.namespace} give these" if lacking else ""
     told = f"may not {', '.join(lacking)}" if lacking else f"all {len(wanted)} that are needed"
     return [*checks, Check("cluster rights", "fail" if lacking else "ok", told, fix)]
+
+
+def supply(place: Home, settings: Settings) -> Iterator[Check]:
+    """For each provider of machines: whether it answers, and what it has that should not be there."""
+    if not settings.supply.providers:
+        return
+    from argosy.store import open_store
+    from argosy.store.launches import Launches
+    from argosy.supply import providers, sweep
+
+    with closing(open_store(place, settings)) as store:
+        launches = Launches(store.database)
+        for name, provider in providers.of(settings).items():
+            if isinstance(settings.supply.providers[name], ReplayProvider):
+                continue  # what is played lives in the platform's process alone
+            try:
+                found = sweep.sweep(launches, provider)
+            except ArgosyError as error:
+                yield Check(f"supply {name}", "warn", error.message, "nobody knows what runs there until it answers")
+                continue
+            said = "; ".join(f"{each.machine} ({each.price:g} $/h): {each.said}" for each in found)
+            fix = "the platform ends what it can, while it runs;  argosy supply ls" if found else ""
+            yield Check(f"supply {name}", "warn" if found else "ok", said or "it has what is written down", fix)
 
 
 def platform(place: Home, settings: Settings) -> Iterator[Check]:

@@ -62,8 +62,11 @@ from argosy.spec.settings import GatewaySettings, Home, RunFile, Settings
 from argosy.spec.status import View
 from argosy.store import streams
 from argosy.store.durable import say
+from argosy.store.launches import Launches
 from argosy.store.store import Store
 from argosy.store.usage import totals
+from argosy.supply import providers
+from argosy.supply.launcher import Launcher
 from argosy.telemetry.history import Minutes
 from argosy.telemetry.rates import Meter
 
@@ -121,6 +124,7 @@ class Platform:
         self.drift = DriftMonitor(store, self.state, self.incidents.report, settings.drift.every)
         self.performance = PerformanceMonitor(store, self.state, self.incidents.report)
         self.intake = DeviceIntake(store)
+        self.launcher = Launcher(Launches(store.database), providers.of(settings))
         self.recording.fleets = lambda: self.intake.logged
         self.lost = LostDevices(store, self.incidents.report, settings.devices.silent)
         self.triggers = Triggers(home, self.state, self.incidents.report, store=settings.payload.store, allowed=allowed)
@@ -177,6 +181,7 @@ class Platform:
             incidents=self.incidents,
             costs=self.costs,
             intake=self.intake,
+            launcher=self.launcher,
             followers=self.followers,
             regions=self.regions,
             member=self.member,
@@ -287,6 +292,8 @@ class Platform:
         yield "quality", self.performance.run
         yield "profiles", self.intake.run
         yield "silence", self.lost.run
+        if self.launcher.providers:
+            yield "launches", self.launcher.run
         yield "incidents", self.incidents.run
         yield "slos", self.slos.run
         yield "costs", self.costs.run

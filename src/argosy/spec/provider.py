@@ -1,6 +1,6 @@
 """Where machines come from: the entries of `supply.providers` in `config.yaml`, by a name of the user's."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from msgspec import Meta, field
 
@@ -82,8 +82,8 @@ class Faults(Declaration, frozen=True, kw_only=True):
 
 class ReplayProvider(Declaration, frozen=True, kw_only=True, tag="replay", tag_field="kind"):
     """A cloud that is played, and forgotten when the platform ends: what `catalogue` lists (a file of SkyPilot's or
-    gpuhunt's columns), spot capacity by zone as in the folder `traces` (ZONE*.json), `quotas` by region, `ready` seconds
-    from a launch until the machine serves, and `faults`."""
+    gpuhunt's columns), spot capacity by zone as in the folder `traces` (ZONE.json), `quotas` by region, `ready` seconds
+    from a launch until a machine serves, and `faults`."""
 
     catalogue: str
     traces: str = ""
@@ -94,4 +94,3 @@ class ReplayProvider(Declaration, frozen=True, kw_only=True, tag="replay", tag_f
 
 
 Provided = LocalProvider | SshProvider | KubernetesProvider | RayProvider | ReplayProvider
-Kind = Literal["local", "ssh", "kubernetes", "ray", "replay"]

@@ -6,6 +6,7 @@ from msgspec import Meta, field
 
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import InvalidArgument
+from argosy.spec.provider import Provided
 from argosy.spec.secret import VARIABLE, url_holds
 from argosy.spec.strict import Amount, Declaration, require
 
@@ -49,18 +50,20 @@ class External(Declaration, frozen=True, kw_only=True):
 class SupplySettings(Declaration, frozen=True, kw_only=True):
     """Where capacity is bought. `catalogues`: for each provider the file with its prices, by absolute path, or its URL
     (https). `untrusted`: providers whose machines are those of strangers. `sky`: the clouds that SkyPilot launches on.
-    `external`: providers that requests overflow to, by a name; they stand in the file alone."""
+    `external`: providers that requests overflow to, by a name; `providers`: where machines are launched or claimed, by
+    a name and of a `kind` (local, ssh, kubernetes, ray, replay). Both stand in the file alone."""
 
     catalogues: dict[str, str] = field(default_factory=dict[str, str])
     untrusted: tuple[str, ...] = ("vast", "vastai")
     sky: tuple[str, ...] = ()
     external: dict[str, External] = field(default_factory=dict[str, External])
+    providers: dict[str, Provided] = field(default_factory=dict[str, Provided])
 
     where: ClassVar[str] = "supply."
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in (*self.catalogues, *self.external, *self.sky):
+        for name in (*self.catalogues, *self.external, *self.sky, *self.providers):
             check_name(name, "supply: the name of a provider")
         for name, place in self.catalogues.items():
             good = place.startswith("/") or (

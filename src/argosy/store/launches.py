@@ -78,8 +78,8 @@ class Launches:
                 return _known(ROWS.one(connection, L.id == name), name)
             if after.state != before.state:
                 body = {"machine": after.machine, "price": after.price, "reason": after.reason}
-                ledger.append(connection, f"launch/{name}", after.state, body, cause)
                 learn(connection, before, after)
+                ledger.append(connection, f"launch/{name}", after.state, body, cause)
             return after
 
     def get(self, name: str) -> Launch:

@@ -6,16 +6,17 @@ Only the rounds of `tend` ask a provider to launch and to end, one round of a pr
 
 import asyncio
 import logging
+import math
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
 import msgspec
 
 from argosy.process.repeat import repeat
-from argosy.spec.errors import ArgosyError, Conflict, DeadlineExceeded, InvalidArgument, NotFound, Unavailable
+from argosy.spec.errors import ArgosyError, Conflict, DeadlineExceeded, NotFound, Unavailable
 from argosy.spec.offer import Launch, Offer
 from argosy.store.launches import LIVE, Launches
 from argosy.store.ledger import Cause
@@ -25,10 +26,6 @@ from argosy.supply.sweep import OVER, Finding, choose, compare, prefix
 LOG = logging.getLogger(__name__)
 PERIOD, SETTLED = 5.0, 60.0
 """Seconds between two rounds of a provider while something is under way, and while nothing is."""
-
-Outcome = Literal["ready", "failed", "preempted", "notice"]
-Learn = Callable[[Launch, Outcome, float], None]
-"""Hears what became of a launch, and when: what is learned of an offer."""
 
 
 class Patience(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,13 +81,12 @@ class Launcher:
         launches: Launches,
         providers: Mapping[str, Provider],
         *,
-        learn: Learn | None = None,
         patience: Patience | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.launches, self.providers = launches, providers
         self.findings: dict[str, list[Finding]] = {}
-        self._hears, self._patience, self._clock = learn, patience or Patience(), clock
+        self._patience, self._clock = patience or Patience(), clock
         self._platform = launches.database.platform()
         self._memory: dict[str, Memory] = {}
         self._wake: dict[str, asyncio.Event] = {}
@@ -102,7 +98,7 @@ class Launcher:
     def request(self, offer: Offer, *, token: str = "", cause: Cause | None = None) -> Launch:
         """Write down that a machine shall be launched. The same token again is the same launch. Raises Conflict for a
         token of another offer, NotFound for an unknown provider."""
-        self._provider(offer.provider)
+        self.provider(offer.provider)
         wanted = Launch(id=self.name(token), offer=offer, asked=self._clock())
         launch = self.launches.intend(wanted, cause)
         if launch is wanted:
@@ -142,7 +138,7 @@ class Launcher:
     def tend(self, name: str) -> list[Finding]:
         """One round: compare, ask, take, end. What differed. Raises Unavailable where the provider does not answer:
         nothing is concluded from what it does not say."""
-        provider = self._provider(name)
+        provider = self.provider(name)
         before = self.launches.live(name)  # read first: what is launched after this is in no list, and not missed
         theirs = provider.list()
         taken = self._hear(provider.events())
@@ -167,7 +163,6 @@ class Launcher:
                 at = "soon" if event.deadline is None else f"in {max(0.0, event.deadline - self._clock()):.0f} s"
                 if not launch.reason:
                     self.launches.move(launch.id, (launch.state,), reason=f"the provider takes it back {at}")
-                    self._learn(launch, "notice", event.at)
         return {each.launch: each for each in events if each.kind == "preempted"}
 
     def _tend(self, provider: Provider, launch: Launch, found: Launch | None, taken: Event | None) -> None:
@@ -175,7 +170,7 @@ class Launcher:
         memory.missing = None if found is not None else memory.missing or now
         step = decide(launch, found, memory, self._patience, now)
         if taken is not None and (found is None or found.state in OVER) and launch.state != "intended":
-            self._over(launch, found, taken.at, "the provider took it back", "preempted")
+            self._over(launch, found, taken.at, "the provider took it back")
         elif step == "ask":
             self._ask(provider, launch, memory, now)
         elif step == "take" and found is not None:
@@ -183,7 +178,6 @@ class Launcher:
         elif step == "give up":
             said = f"it was accepted and did not serve within {now - launch.asked:.0f} s"
             self._end(provider, self.release(launch.id, reason=said))
-            self._learn(launch, "failed", now)
         elif step == "end":
             self._end(provider, launch)
         elif step == "gone":
@@ -213,33 +207,29 @@ class Launcher:
             news["ready"] = launch.ready or found.ready or self._clock()
         if launch.state == "intended":
             news["reason"] = ""
-        after = self.launches.move(launch.id, ("intended", "starting", "ready"), **news)
-        if after.state == "ready" and launch.state != "ready":
-            self._learn(after, "ready", self._clock())
+        self.launches.move(launch.id, ("intended", "starting", "ready"), **news)
 
     def _gone(self, launch: Launch, found: Launch | None, memory: Memory, now: float) -> None:
         """Nothing is there, or nothing any more."""
         if launch.state == "ending":
-            self._over(launch, found, now, launch.reason, None)
+            self._over(launch, found, now, launch.reason)
         elif launch.state == "intended" and found is None:
             why = (
                 memory.refused or f"it was not answered within {now - launch.asked:.0f} s: {launch.reason or 'silence'}"
             )
-            self._over(launch, None, now, why, "failed")
+            self._over(launch, None, now, why)
         else:
             why = (found.reason if found else "") or "the provider does not have it any more"
-            self._over(launch, found, memory.missing or now, why, "failed" if launch.ready is None else "preempted")
+            self._over(launch, found, memory.missing or now, why)
 
-    def _over(self, launch: Launch, found: Launch | None, at: float, why: str, outcome: Outcome | None) -> None:
+    def _over(self, launch: Launch, found: Launch | None, at: float, why: str) -> None:
         ended = found.ended if found is not None and found.ended is not None else at
         failed = launch.ready is None and bool(why)
         news: dict[str, Any] = {"state": "failed" if failed else "ended", "ended": ended, "reason": why}
         if found is not None and launch.started is None:
             news |= {"started": found.started, "machine": found.machine, "price": found.price or launch.price}
-        after = self.launches.move(launch.id, (launch.state,), **news)
+        self.launches.move(launch.id, (launch.state,), **news)
         self._memory.pop(launch.id, None)
-        if outcome is not None and after.state in OVER:
-            self._learn(after, outcome, at)
 
     def _end(self, provider: Provider, launch: Launch) -> None:
         """Ask for its end. It is over once no list has it; until then each round asks again."""
@@ -248,11 +238,8 @@ class Launcher:
         except ArgosyError as error:
             LOG.warning("%s did not end %s, which is tried again: %s", provider.name, launch.id, error.message)
 
-    def _learn(self, launch: Launch, outcome: Outcome, at: float) -> None:
-        if self._hears is not None:
-            self._hears(launch, outcome, at)
-
-    def _provider(self, name: str) -> Provider:
+    def provider(self, name: str) -> Provider:
+        """The one of this name. Raises NotFound."""
         found = self.providers.get(name)
         if found is None:
             known = ", ".join(sorted(self.providers)) or "none"
@@ -260,13 +247,12 @@ class Launcher:
         return found
 
 
-def pick(provider: Provider, wanted: Mapping[str, Any]) -> Offer:
-    """The cheapest offer of a provider whose fields are as wanted. Raises NotFound, InvalidArgument."""
-    unknown = [each for each in wanted if each not in Offer.__struct_fields__]
-    if unknown:
-        raise InvalidArgument(f"an offer has no '{unknown[0][:63]}'")
-    fits = [each for each in provider.offers() if all(getattr(each, key) == value for key, value in wanted.items())]
-    if not fits:
-        said = ", ".join(f"{key} {value}" for key, value in wanted.items()) or "anything"
-        raise NotFound(f"{provider.name} offers nothing with {said}: argosy offers lists what there is")
-    return min(fits, key=lambda each: (each.price, each.instance, each.region, each.zone))
+def pick(offers: Iterable[Offer], wanted: Mapping[str, Any], most: float = math.inf) -> Offer:
+    """The cheapest offer whose fields are as wanted, at a price of `most` an hour. Raises NotFound."""
+    fits = [each for each in offers if all(getattr(each, key) == value for key, value in wanted.items())]
+    cheap = [each for each in fits if each.price <= most]
+    if not cheap:
+        said = ", ".join(f"{key} {value}" for key, value in wanted.items())
+        more = f" for {most:g} $/h: it takes {min(each.price for each in fits):g} $/h" if fits else ""
+        raise NotFound(f"nothing is offered with {said}{more}; argosy offers lists what there is")
+    return min(cheap, key=lambda each: (each.price, each.instance, each.region, each.zone))

@@ -15,6 +15,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from argosy.spec.errors import Conflict, DeadlineExceeded, NotFound, Unavailable
+from argosy.spec.foreign import printable
 from argosy.spec.offer import Launch, Offer
 from argosy.spec.provider import Host, SshProvider
 from argosy.supply.provider import Event
@@ -26,7 +27,7 @@ SSH_FAILED = 255
 
 FACTS = """
 cpus=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
-memory=$(awk '/^MemTotal:/ {print $2 * 1024}' /proc/meminfo 2>/dev/null)
+memory=$(awk '/^MemTotal:/ {printf "%.0f", $2 * 1024}' /proc/meminfo 2>/dev/null)
 echo "$cpus ${memory:-0}"
 nvidia-smi --query-gpu=memory.total,name --format=csv,noheader,nounits 2>/dev/null || :
 """
@@ -66,19 +67,17 @@ def by_ssh(config: str) -> Shell:
 def _run(host: str, command: Sequence[str], script: str, folder: Path | None) -> str:
     try:
         done = subprocess.run(
-            command, input=script, capture_output=True, text=True, errors="replace", timeout=SECONDS, cwd=folder
+            command, check=False, input=script.encode(), capture_output=True, timeout=SECONDS, cwd=folder
         )
     except subprocess.TimeoutExpired:
         raise DeadlineExceeded(f"{host} did not answer within {SECONDS:.0f} s") from None
     except OSError as error:
-        raise Unavailable(
-            f"{command[0]} does not start: {error.strerror}; install it, or take the provider out"
-        ) from None
+        raise Unavailable(f"{command[0]} does not start: {error.strerror}; install it") from None
     if done.returncode:
-        said = " ".join(done.stderr.split())[-300:] or f"exit status {done.returncode}"
+        said = printable(done.stderr.decode(errors="replace").strip())[-300:] or f"exit status {done.returncode}"
         away = done.returncode == SSH_FAILED and command[0] == "ssh"
         raise Unavailable(f"{host} {'cannot be reached' if away else 'does not do what it should'}: {said}")
-    return done.stdout
+    return done.stdout.decode(errors="replace")
 
 
 class Machines:
@@ -115,11 +114,8 @@ class Machines:
         return found
 
     def list(self) -> Sequence[Launch]:
-        offers = {host: Offer(provider=self.name, region=each.region, instance=host, price=each.price, zone=each.zone)
-                  for host, each in self._hosts.items()}  # fmt: skip
-        found = [
-            self._launch(host, said, Launch(id="", offer=offers[host], asked=0.0)) for host, said in self._ask(READ)
-        ]
+        blank = {host: Launch(id="", offer=self._offer(host), asked=0.0) for host in self._hosts}
+        found = [self._launch(host, said, blank[host]) for host, said in self._ask(READ)]
         return [each for each in found if each is not None]
 
     def end(self, launch: Launch) -> None:
@@ -150,7 +146,7 @@ class Machines:
             raise error
         return answers
 
-    def _offer(self, host: str, said: str) -> Offer:
+    def _offer(self, host: str, said: str = "") -> Offer:
         declared = self._hosts[host]
         first, *gpus = said.splitlines() or [""]
         numbers = [float(each) for each in first.split() if each.replace(".", "").isdecimal()]

@@ -1,0 +1,92 @@
+"""`/v1/launches`: machines of providers. What is asked for here is written down; the rounds of the launcher do it."""
+
+import asyncio
+import time
+from typing import Annotated
+
+import msgspec
+
+from argosy.api.route import Route, Services, Why
+from argosy.spec.errors import NotFound
+from argosy.spec.offer import Launch, Market
+from argosy.supply import offers
+from argosy.supply.launcher import Launcher, pick
+from argosy.supply.sweep import Finding
+
+Token = Annotated[str, msgspec.Meta(pattern="^[a-z0-9]{1,24}$")]
+Text = Annotated[str, msgspec.Meta(max_length=253)]
+DAY = 86400.0
+
+
+class NewLaunch(Why, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The machine to launch: the cheapest offer of a provider that is as said here, empty fields left out, for `most`
+    US dollars an hour."""
+
+    provider: Text
+    instance: Text = ""
+    region: Text = ""
+    zone: Text = ""
+    gpu: Text = ""
+    count: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0
+    market: Market = "on_demand"
+    most: Annotated[float, msgspec.Meta(ge=0)] | None = None
+
+
+class WhichLaunches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Those that are not over, and with `days` those of so many days."""
+
+    days: Annotated[float, msgspec.Meta(ge=0, le=3650)] = 0.0
+
+
+class LaunchList(msgspec.Struct, frozen=True, kw_only=True):
+    """Launches, and what differs between them and what the providers say they have."""
+
+    launches: list[Launch]
+    findings: list[Finding]
+
+
+async def launches(services: Services, query: WhichLaunches) -> LaunchList:
+    """Launches, the newest first."""
+    launcher = services.launcher
+    begin = time.time() - query.days * DAY
+    found = await asyncio.to_thread(launcher.launches.between, begin, time.time() + DAY)
+    return LaunchList(launches=found, findings=[each for one in launcher.findings.values() for each in one])
+
+
+async def launch(services: Services, token: str, body: NewLaunch) -> Launch:
+    """Have a machine launched. The same token again is the same launch. It is answered as it is written down."""
+    launcher = services.launcher
+    checked = msgspec.convert(token, Token)
+    there = await asyncio.to_thread(launcher.launches.known, [launcher.name(checked)])
+    if there:
+        return there[launcher.name(checked)]
+    found = await asyncio.to_thread(_request, services, launcher, checked, body)
+    launcher.wake(found.offer.provider)
+    return found
+
+
+def _request(services: Services, launcher: Launcher, token: str, body: NewLaunch) -> Launch:
+    provider = launcher.provider(body.provider)
+    fields = ("provider", "instance", "region", "zone", "gpu", "count")
+    wanted = {name: getattr(body, name) for name in fields if getattr(body, name)} | {"market": body.market}
+    every = offers.every(services.store.database, services.settings.supply, [provider])
+    offer = pick(every, wanted, float("inf") if body.most is None else body.most)
+    return launcher.request(offer, token=token, cause=body.cause)
+
+
+async def end(services: Services, name: str, query: Why) -> Launch:
+    """Have a machine ended, by the id or the token of its launch."""
+    launcher = services.launcher
+    known = await asyncio.to_thread(launcher.launches.known, [name, launcher.name(name)])
+    if not known:
+        raise NotFound(f"there is no launch '{name[:63]}': argosy supply ls lists them")
+    found = await asyncio.to_thread(launcher.release, next(iter(known)), query.cause)
+    launcher.wake(found.offer.provider)
+    return found
+
+
+ROUTES = (
+    Route("GET", "/v1/launches", launches, "Launches of machines"),
+    Route("PUT", "/v1/launches/{token}", launch, "Launch a machine", status=202),
+    Route("DELETE", "/v1/launches/{name}", end, "End a machine", status=202),
+)
