@@ -28,7 +28,7 @@ TYPE = "accelerator_type:"
 """What Ray names a resource that tells which GPU a node has."""
 
 
-class Ask(msgspec.Struct, frozen=True, kw_only=True):
+class NodeAsk(msgspec.Struct, frozen=True, kw_only=True):
     """What a child does: `look`, `claim` a node for a launch, or give it back (`end`)."""
 
     address: str
@@ -45,7 +45,7 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True):
     claims: tuple[str, ...] = ()
 
 
-def act(job: Ask) -> list[NodeState]:
+def act(job: NodeAsk) -> list[NodeState]:
     """In a child: do it; the nodes that are alive, as they are then."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray: Any = require("ray", "ray", NEED)
@@ -118,7 +118,7 @@ class RayNodes:
 
     def _act(self, what: Literal["look", "claim", "end"], launch: str = "", node: str = "") -> Sequence[NodeState]:
         with Child(f"the provider {self.name}", timeout=SECONDS, failure=Unavailable) as child:
-            job = Ask(address=self._address, what=what, launch=launch, node=node)
+            job = NodeAsk(address=self._address, what=what, launch=launch, node=node)
             return child.run("argosy.supply.ray:act", job, tuple[NodeState, ...])
 
     def _offer(self, node: NodeState) -> Offer:
