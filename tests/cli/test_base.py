@@ -25,6 +25,7 @@ GROUPS = (
     "alerts",
     "fleet",
     "regions",
+    "hosts",
 )
 
 

@@ -54,6 +54,15 @@ def test_a_sandbox_that_the_target_lacks_is_refused():
         check_honoured(endpoint, Settings(), Capacity(cores=4, memory=GIB, lacks="seccomp"))
 
 
+def test_secrets_of_the_platform_go_to_no_machine_of_a_stranger(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TOKEN", "x")
+    told = Endpoint(name="digits", model="digits:1", untrusted=True, runtime=Runtime(env={"HUB": "$TOKEN"}))
+    with pytest.raises(InvalidArgument, match=r"is untrusted, and runtime\.env\.HUB is of this platform"):
+        check_honoured(told, Settings(), Capacity())
+    check_honoured(msgspec.structs.replace(told, untrusted=False), Settings(), Capacity())
+    check_honoured(msgspec.structs.replace(told, runtime=Runtime(env={"A": "b"})), Settings(), Capacity())
+
+
 def test_users_metrics_need_a_prometheus():
     guard = Guard(metrics=(Metric(name="score", query="score{r='$revision'}"),))
     endpoint = Endpoint(name="digits", model="digits:1", guard=guard)

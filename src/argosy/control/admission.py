@@ -109,6 +109,12 @@ def check_honoured(endpoint: Endpoint, settings: Settings, there: Capacity) -> N
             f"{there.lacks}"
         )
     secret.variables(endpoint.runtime.env, os.environ, f"endpoint '{endpoint.name}': runtime.env")
+    kept = [name for name, value in endpoint.runtime.env.items() if value.startswith("$")]
+    if endpoint.untrusted and kept:
+        raise InvalidArgument(
+            f"endpoint '{endpoint.name}' is untrusted, and runtime.env.{kept[0]} is of this platform: machines of "
+            "strangers would be told it; leave one of them out"
+        )
     if endpoint.waiting != ActivatorQueue() and not may_sleep(endpoint):
         raise InvalidArgument(
             f"endpoint '{endpoint.name}' declares what this platform does not act upon: waiting without replicas.min "

@@ -130,15 +130,17 @@ class Endpoint(Declaration, frozen=True, kw_only=True):
     further replicas a request may be tried at. It also bounds how many one request can crash. `keys` come on top of
     those that cover the endpoint already; where none does, one is made, unless the endpoint is `public`. `target` is
     where replicas run; without it, where the platform's `replicas.target` says when this is declared. With `regions` it
-    runs in each of them, and no request of it goes elsewhere; without, on this platform alone. Without
-    `payload` nothing of what is asked and answered is recorded. With a `monitor` the model's performance is watched;
-    `triggers` say what is done where it falls. `language` and `price` are for language models alone.
+    runs in each of them, and no request of it goes elsewhere; without, on this platform alone. Only what is `untrusted`
+    may run on machines of strangers, who can read the model and what it is asked. Without `payload` nothing of what is
+    asked and answered is recorded. With a `monitor` the model's performance is watched; `triggers` say what is done
+    where it falls. `language` and `price` are for language models alone.
     """
 
     name: str
     model: str
     target: Literal["", "local", "kubernetes", "ray"] = ""
     regions: tuple[str, ...] = ()
+    untrusted: bool = False
     follow: bool = False
     replicas: Annotated[int, Meta(ge=0, le=MOST)] | Scaling = 1
     waiting: ActivatorQueue = ActivatorQueue()

@@ -14,7 +14,7 @@ import math
 import msgspec
 
 from argosy.monitoring.eprocess import RateRise, mixture
-from argosy.spec.offer import CostRow
+from argosy.spec.offer import CostRow, Offer
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -31,6 +31,15 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     rtt: float = 0.0
     gpu_compute: float = 0.0
     gpu_memory: float = 0.0
+
+
+CORE = 4e9
+"""Multiply-adds a second of a core, at least."""
+
+
+def claimed(offer: Offer) -> Figures:
+    """What an offer says of its machine."""
+    return Figures(compute=CORE * offer.cpus, memory=offer.memory, gpu_memory=offer.gpu_memory * offer.count)
 
 
 class Admission(msgspec.Struct, frozen=True, kw_only=True):

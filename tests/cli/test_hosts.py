@@ -1,0 +1,44 @@
+import json
+
+import pytest
+
+from argosy.supply import benchmark
+from argosy.supply.benchmark import Shown
+from argosy.supply.hosts import Admission, Figures
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What a machine shows, without one."""
+    told = {}
+
+    def show(given, claimed, effort):
+        told.update(command=given.command, claimed=claimed, effort=effort)
+        measured = Figures(compute=2e10, memory=2e9, rtt=0.01)
+        reasons = ("compute is less",) if claimed.compute > 2e10 else ()
+        return Shown(measured=measured, admission=Admission(reasons=reasons), seconds=12.0)
+
+    monkeypatch.setattr(benchmark, "show", show)
+    return told
+
+
+def test_a_machine_that_is_what_it_claims(run, shown):
+    result = run("hosts", "check", "--on", "ssh worker", "--claim", "memory=2e9")
+    assert result.exit_code == 0, result.output
+    assert "20.00 G multiply-adds/s" in result.stdout
+    assert "admitted" in result.stdout
+    assert shown["command"][:4] == ["ssh", "worker", "python3", "-c"]
+    assert shown["claimed"] == Figures(memory=2e9)
+
+
+def test_one_that_is_not(run, shown):
+    result = run("hosts", "check", "--claim", "compute=3e10", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["admission"]["reasons"] == ["compute is less"]
+
+
+@pytest.mark.parametrize("claim", ["speed=1", "memory=much"])
+def test_claims_that_make_no_sense_are_refused(run, shown, claim):
+    result = run("hosts", "check", "--claim", claim)
+    assert result.exit_code == 2
+    assert claim in result.stderr
