@@ -88,13 +88,11 @@ class RegionApi:
         """How this region is."""
         member, services = self._member, self._services
         await services.controller.settled()
-        statuses = services.controller.view.endpoints
-        found = {
-            each.endpoint.name: reported(statuses[each.endpoint.name], each)
-            if each.endpoint.name in statuses
-            else RegionEndpoint(placed=each)
-            for each in member.order.endpoints
-        }
+        statuses, found = services.controller.view.endpoints, dict[str, RegionEndpoint]()
+        declared = {each.endpoint.name: each for each in await asyncio.to_thread(services.state.endpoints)}
+        for each in member.order.endpoints:
+            status, now = statuses.get(name := each.endpoint.name), declared.get(name)
+            found[name] = reported(status, each, now.generation) if status and now else RegionEndpoint(placed=each)
         return RegionReport(
             region=member.name,
             version=argosy.__version__,
@@ -103,4 +101,5 @@ class RegionApi:
             gateway=services.settings.gateway.url or services.controller.gateway_url,
             endpoints=member.report_of(found),
             missing=missing,
+            spent=await asyncio.to_thread(member.spent),
         )

@@ -75,9 +75,12 @@ def own(services: Services) -> RegionStatus:
         url="",
         own=True,
         gateway=services.controller.gateway_url,
+        draining=holder.own in holder.draining,
         heard=0.0,
         endpoints={
-            name: reported(each, None) for name, each in endpoints.items() if holder.own in each.endpoint.regions
+            name: reported(each, None, each.generation)
+            for name, each in endpoints.items()
+            if holder.own in each.endpoint.regions
         },
     )
 
@@ -123,10 +126,23 @@ async def add(services: Services, name: str, body: NewRegion) -> RegionStatus:
 
 async def drain(services: Services, name: str, body: Drained) -> RegionStatus:
     """Have a region give up its replicas once the others serve its part, or take them again."""
+    region = await _region(services, name)
     await asyncio.to_thread(services.regions.store.drain, name, body.draining, body.cause)
+    await _changed(services)
+    return _status(msgspec.structs.replace(region, draining=int(body.draining)), services.regions.states.get(name))
+
+
+async def _region(services: Services, name: str) -> Region:
+    """This platform, or one of the others. Raises NotFound."""
+    if name == services.regions.own:
+        return Region(name=name, url="", token="")
+    return await asyncio.to_thread(services.regions.store.get, name)
+
+
+async def _changed(services: Services) -> None:
+    await asyncio.to_thread(services.regions.load)
     services.regions.wake()
-    region = await asyncio.to_thread(services.regions.store.get, name)
-    return _status(region, services.regions.states.get(name))
+    services.controller.wake()
 
 
 async def remove(services: Services, name: str, query: Removed) -> None:
@@ -143,10 +159,7 @@ async def remove(services: Services, name: str, query: Removed) -> None:
 
 async def place(services: Services, name: str, body: Placed) -> RegionStatus:
     """Place endpoints in a region with other numbers of replicas than they declare."""
-    if name == services.regions.own:
-        region = Region(name=name, url="", token="")
-    else:
-        region = await asyncio.to_thread(services.regions.store.get, name)
+    region = await _region(services, name)
     there = {each.endpoint.name: each.endpoint for each in await asyncio.to_thread(services.state.endpoints)}
     for each in body.replicas:
         if each not in there:
@@ -154,9 +167,7 @@ async def place(services: Services, name: str, body: Placed) -> RegionStatus:
         if name not in there[each].regions:
             raise InvalidArgument(f"endpoint '{each}' does not declare region '{name}', and never runs there")
     await asyncio.to_thread(services.regions.store.place, name, body.replicas, body.cause)
-    await asyncio.to_thread(services.regions.load)
-    services.regions.wake()
-    services.controller.wake()
+    await _changed(services)
     return _status(region, services.regions.states.get(name))
 
 

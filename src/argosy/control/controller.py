@@ -5,10 +5,11 @@ import contextlib
 import difflib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from argosy.control.decide import Action, Remove, Route, Scale, decide, unchanged
 from argosy.control.passes import Passes
@@ -35,7 +36,7 @@ from argosy.spec.scaling import Scaling
 from argosy.spec.settings import GatewaySettings
 from argosy.spec.status import EndpointStatus, ReplicaStatus, SloStatus, View
 from argosy.store.endpoints import Declared, Serving
-from argosy.store.keys import Keys
+from argosy.store.keys import KeyRecord, Keys
 from argosy.targets.base import Target
 from argosy.telemetry.feed import Feed
 
@@ -66,6 +67,7 @@ class Controller:
         self.quotas: Quotas | None = None
         self.slos: Callable[[str], tuple[SloStatus, ...]] = lambda name: ()
         self.own_part: Callable[[Endpoint], Endpoint] = lambda endpoint: endpoint
+        self.own_keys: Callable[[Sequence[KeyRecord]], Sequence[KeyRecord]] = lambda records: records
         self.peers: Callable[[], tuple[Peer, ...]] = tuple
         self.key_hashes: Callable[[], Mapping[str, str]] = dict
         self.analysis = Analysis(Rollouts(state.database), self.feed)
@@ -180,19 +182,16 @@ class Controller:
         """Read declarations and keys; where the database does not answer, the last ones stay good."""
         try:
             found = await asyncio.to_thread(self._state.endpoints)
-            self._declared = await self.analysis.read([self._own(each) for each in found])
+            parts = [(each, self.own_part(each.endpoint)) for each in found]
+            found = [each if part is each.endpoint else replace(each, endpoint=part) for each, part in parts]
+            self._declared = await self.analysis.read(found)
             self._revisions = await asyncio.to_thread(self._state.revisions)
-            records = await asyncio.to_thread(self._keys.list)
+            records = self.own_keys(await asyncio.to_thread(self._keys.list))
         except ArgosyError as error:
             return error.message
         self._key_list = api_keys(records, self._settings, self.key_hashes())
         self._limits = {each.id: each.limits for each in records if each.limits is not None and each.revoked is None}
         return ""
-
-    def _own(self, declared: Declared) -> Declared:
-        """What this region has of it."""
-        mine = self.own_part(declared.endpoint)
-        return declared if mine is declared.endpoint else msgspec.structs.replace(declared, endpoint=mine)
 
     async def _endpoint(
         self, name: str, declared: Declared | None, running: dict[str, RevisionStatus], removals: list[str]

@@ -163,6 +163,7 @@ class Platform:
         )
         holder.changed = self.controller.wake
         self.controller.own_part = lambda each: each if each.name in member.held else holder.own_part(each)
+        self.controller.own_keys = lambda records: member.keys(holder.own_keys(records))
         self.controller.peers = lambda: member.peers or holder.peers
         return holder, member
 
@@ -239,6 +240,7 @@ class Platform:
         """Adopt what runs, start what does not, listen. What it started is ended again if it cannot go through."""
         await asyncio.to_thread(self.batches.load)
         await asyncio.to_thread(self.regions.load)
+        await asyncio.to_thread(self.regions.budgets.load)
         await asyncio.to_thread(self.member.load)
         url = self.server.listen()
         self.server.task = self.supervisor.begin("api", self.server.run)

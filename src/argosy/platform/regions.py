@@ -1,5 +1,6 @@
 """What the holder of a plan knows of its own platform, and its ways to the regions."""
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import quote
 
@@ -10,8 +11,11 @@ from argosy.client.control import ControlClient
 from argosy.control.controller import Controller
 from argosy.control.state import State
 from argosy.language.config import beside
+from argosy.regions.budgets import Spends
 from argosy.regions.holder import PATIENCE
+from argosy.regions.shares import spends
 from argosy.regions.wire import PlacedEndpoint, RegionOrder, RegionReport, SentPackage
+from argosy.spec.revision import Revision
 from argosy.spec.settings import Settings
 from argosy.spec.status import EndpointStatus
 from argosy.store.endpoints import Declared
@@ -19,6 +23,7 @@ from argosy.store.keys import KeyRecord
 from argosy.store.manifest import MAX_DOCUMENT, parse
 from argosy.store.regions import Region
 from argosy.store.store import Store
+from argosy.store.usage import TokenLedger
 
 SENDING = 600.0
 """Seconds without an answer to a blob."""
@@ -30,20 +35,16 @@ class OwnPlatform:
     def __init__(self, store: Store, state: State, controller: Controller, settings: Settings) -> None:
         self._store, self._state, self._controller, self._settings = store, state, controller, settings
 
-    def declared(self) -> Sequence[PlacedEndpoint]:
+    def declared(self) -> Sequence[tuple[PlacedEndpoint, int]]:
         """Endpoints for regions, as other platforms can declare them: with numbers of versions, and without keys, which
         go apart."""
         revisions = self._state.revisions()
-        return [
-            self._placed(each, revisions[each.revision].digest, revisions[each.revision].version)
-            for each in self._state.endpoints()
-            if each.endpoint.regions
-        ]
+        found = [each for each in self._state.endpoints() if each.endpoint.regions]
+        return [(self._placed(each, revisions[each.revision]), each.generation) for each in found]
 
-    def _placed(self, declared: Declared, digest: str, number: str) -> PlacedEndpoint:
-        revision = self._state.revisions()[declared.revision]
-        ref = f"{revision.model}:{number}"
-        packages = {ref: digest}
+    def _placed(self, declared: Declared, revision: Revision) -> PlacedEndpoint:
+        ref = f"{revision.model}:{revision.version}"
+        packages = {ref: revision.digest}
         for more in beside(revision.language) if revision.language else ():
             packages[more] = self._store.registry.resolve(more).digest
         endpoint = msgspec.structs.replace(declared.endpoint, model=ref, follow=False, keys=())
@@ -52,6 +53,11 @@ class OwnPlatform:
     def keys(self) -> Iterable[KeyRecord]:
         """All API keys."""
         return self._store.keys.list()
+
+    def spent(self, keys: Iterable[str]) -> Spends:
+        """What these keys have used here of each limit."""
+        ledger = TokenLedger(self._store.database, lambda _: None)
+        return {each: spends(ledger.account(each), int(time.time())) for each in keys}
 
     def status(self) -> Mapping[str, EndpointStatus]:
         """Endpoints of this platform."""

@@ -17,6 +17,7 @@ import msgspec
 
 from argosy.process.repeat import repeat
 from argosy.regions import plan
+from argosy.regions.budgets import Budgets, Spends
 from argosy.regions.wire import PlacedEndpoint, RegionEndpoint, RegionOrder, RegionReport
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import ArgosyError, InvalidArgument
@@ -55,12 +56,16 @@ class RegionLink(Protocol):
 class Here(Protocol):
     """What the platform of the holder knows."""
 
-    def declared(self) -> Sequence[PlacedEndpoint]:
-        """Endpoints that are declared for regions."""
+    def declared(self) -> Sequence[tuple[PlacedEndpoint, int]]:
+        """Endpoints that are declared for regions, with the generations of the declarations."""
         ...
 
     def keys(self) -> Iterable[KeyRecord]:
         """All API keys."""
+        ...
+
+    def spent(self, keys: Iterable[str]) -> Spends:
+        """What these keys have used here of each limit."""
         ...
 
     def status(self) -> Mapping[str, EndpointStatus]:
@@ -103,22 +108,22 @@ class Holder:
         self.states: dict[str, RegionState] = {}
         self.regions: dict[str, Region] = {}
         self.placements: Placements = {}
+        self.draining: set[str] = set()
         self.peers: tuple[Peer, ...] = ()
+        self._reports: plan.Reports = {}
+        self.budgets = Budgets(store, own, clock)
         self._wake = asyncio.Event()
 
     def load(self) -> None:
         """Read what is declared of regions."""
-        self.regions = {each.name: each for each in self.store.every()}
+        every = self.store.every()
+        self.draining = {each.name for each in every if each.draining}
+        self.regions = {each.name: each for each in every if each.url}
         self.placements = self.store.placements()
 
     def wake(self) -> None:
         """Give orders now."""
         self._wake.set()
-
-    @property
-    def draining(self) -> set[str]:
-        """Regions that are to serve nothing."""
-        return {name for name, each in self.regions.items() if each.draining}
 
     def check(self, endpoint: Endpoint) -> None:
         """Raises InvalidArgument for regions that are not there."""
@@ -133,7 +138,10 @@ class Holder:
         """What this platform has of an endpoint."""
         if not endpoint.regions:
             return endpoint
-        many = plan.replicas(endpoint, self.own, self.placements, self.draining)
+        draining = self.draining
+        many = plan.replicas(endpoint, self.own, self.placements, draining)
+        if self.own in draining and plan.drained(endpoint, self.own, self.placements, draining, self._reports):
+            many = 0
         return endpoint if many == endpoint.replicas else msgspec.structs.replace(endpoint, replicas=many)
 
     async def run(self) -> None:
@@ -145,13 +153,15 @@ class Holder:
         await asyncio.to_thread(self.load)
         for gone in self.states.keys() - self.regions.keys():
             del self.states[gone]
-        if not self.regions:
+        if not self.regions and not self.budgets.divided:
             self._tell(())
             return
-        declared = await asyncio.to_thread(self._here.declared)
+        found = await asyncio.to_thread(self._here.declared)
+        declared = [each for each, _ in found]
         keys = tuple(await asyncio.to_thread(lambda: tuple(self._here.keys())))
-        reports = self._reports(declared)
-        gateways = self.gateways(declared)
+        self._reports = reports = self._read({each.endpoint.name: (each, at) for each, at in found})
+        await asyncio.to_thread(self._divide, keys, declared)
+        gateways = await asyncio.to_thread(self.gateways, declared)
         tokens = {name: each.token for name, each in self.regions.items()} | {self.own: self._token}
         self._tell(plan.peers(gateways, tokens, self.own))
         await asyncio.gather(
@@ -160,6 +170,31 @@ class Holder:
                 for region in self.regions.values()
             )
         )
+
+    def _divide(self, keys: Iterable[KeyRecord], declared: Iterable[PlacedEndpoint]) -> None:
+        """Give each region its share of the limits of keys that open endpoints of regions."""
+        names = {each: {one.endpoint.name for one in declared if each in one.endpoint.regions} for each in self.regions}
+        every = set[str]().union(*names.values())
+        good = (each for each in keys if each.revoked is None)
+        shared = [each for each in good if any(map(each.covers, every)) or self.budgets.divides(each.id)]
+        placed = {
+            each.id: (self.own, *(at for at, known in names.items() if any(map(each.covers, known)))) for each in shared
+        }
+        spent: dict[str, Spends] = {
+            name: each.report.spent
+            for name, each in self.states.items()
+            if each.report is not None and not each.problem
+        }
+        spent[self.own] = self._here.spent([each.id for each in shared if each.limits is not None])
+        heard = {name: each.heard for name, each in self.states.items()} | {self.own: self._clock()}
+        before = self.budgets.of(self.own, shared)
+        self.budgets.update(shared, placed, spent, heard)
+        if self.budgets.of(self.own, shared) != before:
+            self.changed()
+
+    def own_keys(self, records: Sequence[KeyRecord]) -> Sequence[KeyRecord]:
+        """Keys with the share of this platform in their limits."""
+        return self.budgets.of(self.own, records)
 
     def _tell(self, peers: tuple[Peer, ...]) -> None:
         if peers != self.peers:
@@ -215,20 +250,24 @@ class Holder:
             term=self._term,
             region=region,
             endpoints=tuple(found),
-            keys=plan.keys(keys, names),
+            keys=plan.keys(self.budgets.of(region, keys), names),
             peers=peers,
         )
 
-    def _reports(self, declared: Iterable[PlacedEndpoint]) -> dict[str, Mapping[str, RegionEndpoint]]:
-        """What all regions said last, this one among them. One that is not heard says nothing that is true now."""
-        found: dict[str, Mapping[str, RegionEndpoint]] = {
-            name: each.report.endpoints for name, each in self.states.items() if each.report is not None
-        }
+    def _read(self, declared: Mapping[str, tuple[PlacedEndpoint, int]]) -> plan.Reports:
+        """What all regions said last, this one among them. Nothing is settled in one that is not heard, or where the
+        declaration is younger than its status."""
+        found: dict[str, Mapping[str, RegionEndpoint]] = {}
+        for name, each in self.states.items():
+            if each.report is not None:
+                lost = each.problem or self._clock() - each.heard > PATIENCE
+                ends = each.report.endpoints
+                found[name] = (
+                    {key: msgspec.structs.replace(one, settled=False) for key, one in ends.items()} if lost else ends
+                )
         mine = self._here.status()
         found[self.own] = {
-            each.endpoint.name: reported(mine[each.endpoint.name], self._mine(each))
-            for each in declared
-            if each.endpoint.name in mine
+            name: reported(mine[name], self._mine(each), at) for name, (each, at) in declared.items() if name in mine
         }
         return found
 
@@ -273,8 +312,8 @@ def check_report(report: RegionReport, name: str, holder: str) -> None:
         )
 
 
-def reported(status: EndpointStatus, placed: PlacedEndpoint | None, problem: str = "") -> RegionEndpoint:
-    """An endpoint of a platform as its region reports it."""
+def reported(status: EndpointStatus, placed: PlacedEndpoint | None, generation: int) -> RegionEndpoint:
+    """An endpoint of a platform as its region reports it; `generation` is what is declared now."""
     return RegionEndpoint(
         placed=placed,
         state=status.state,
@@ -283,8 +322,7 @@ def reported(status: EndpointStatus, placed: PlacedEndpoint | None, problem: str
         serving=status.serving,
         replicas=status.replicas,
         ready=status.ready,
-        settled=status.revision == status.serving_revision,
-        problem=problem,
+        settled=status.revision == status.serving_revision and status.generation == generation,
     )
 
 

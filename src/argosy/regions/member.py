@@ -4,11 +4,12 @@ import asyncio
 import hashlib
 import os
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import msgspec
 
 from argosy.packaging.package import open_package
+from argosy.regions.shares import Spend, over, spends
 from argosy.regions.wire import RegionEndpoint, RegionOrder, SentPackage
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import BadPackage, Conflict, InvalidArgument, NotFound, PayloadTooLarge
@@ -17,14 +18,18 @@ from argosy.spec.region import Peer
 from argosy.spec.settings import Home
 from argosy.store import keys
 from argosy.store.durable import storage
+from argosy.store.keys import KeyRecord
 from argosy.store.manifest import check_digest, parse
 from argosy.store.regions import RegionStore
 from argosy.store.store import Store
+from argosy.store.usage import TokenLedger
 
 ACTOR = "region/"
 """What precedes the holder in the name of who declares for it."""
 MEASURED = 60.0
 """Seconds between two measurements of how far the peers are."""
+NOTED = 60.0
+"""Seconds between two writings of when the holder was heard."""
 NOTHING = RegionOrder(holder="", term=0, region="")
 
 
@@ -39,11 +44,12 @@ class Member:
         self.lock = asyncio.Lock()
         self._layout = store.layout
         self._rtt: dict[tuple[str, int], float] = {}
-        self._measured = 0.0
+        self._measured = self._heard = self._noted = 0.0
 
     def load(self) -> None:
         """Go on with the last order."""
-        if data := self.table.order():
+        data, self._heard = self.table.order()
+        if data:
             self.order = msgspec.json.decode(data, type=RegionOrder)
 
     @property
@@ -88,14 +94,27 @@ class Member:
 
     def follow(self, order: RegionOrder) -> None:
         """Write an order down, with its keys."""
-        if order == self.order:
+        now = time.time()
+        if order == self.order and now - self._noted < NOTED:
+            self._heard = now
             return
         before = {each.id for each in self.order.keys}
         if order.keys != self.order.keys:
             with self._store.database.begin() as connection:
                 keys.settle(connection, order.keys, before)
-        self.table.follow(msgspec.json.encode(order) if order != NOTHING else b"")
-        self.order = order
+        self.table.follow(msgspec.json.encode(order) if order != NOTHING else b"", now)
+        self.order, self._heard, self._noted = order, now, now
+
+    def keys(self, records: Sequence[KeyRecord]) -> Sequence[KeyRecord]:
+        """Those of this platform; once the lease of the order is over, the holder's spend nothing more."""
+        held = {each.id: each for each in self.order.keys if each.limits is not None}
+        return over(records, held) if held and time.time() - self._heard > self.order.lease else records
+
+    def spent(self) -> dict[str, dict[str, Spend]]:
+        """What the holder's keys have used here of each limit."""
+        ledger = TokenLedger(self._store.database, lambda _: None)
+        limited = [each.id for each in self.order.keys if each.limits is not None]
+        return {id: spends(ledger.account(id), int(time.time())) for id in limited}
 
     async def measure(self) -> None:
         """How far the peers are, once a minute, by the time that a connection takes."""

@@ -52,14 +52,29 @@ def _plus(one: Replicas, more: Replicas, parts: int) -> Replicas:
     return one + most
 
 
-def drained(endpoint: Endpoint, region: str, draining: Collection[str], reports: Reports) -> bool:
-    """Whether a region that drains may give up its replicas: the others serve all they are to, or it has given them up
-    already. Where there are no others it goes on."""
+def drained(
+    endpoint: Endpoint, region: str, placements: Placements, draining: Collection[str], reports: Reports
+) -> bool:
+    """Whether a region that drains may give up its replicas: the others serve their part of them, or it has given them
+    up already. Where there are no others it goes on."""
     found = reports.get(region, {}).get(endpoint.name)
     if found is not None and found.placed is not None and found.placed.endpoint.replicas == 0:
         return True
-    others = [reports.get(each, {}).get(endpoint.name) for each in endpoint.regions if each not in draining]
-    return bool(others) and all(each is not None and each.done for each in others)
+    left = [each for each in endpoint.regions if each not in draining]
+    return bool(left) and all(
+        _took(reports.get(each, {}).get(endpoint.name), replicas(endpoint, each, placements, draining)) for each in left
+    )
+
+
+def _took(found: RegionEndpoint | None, wanted: Replicas) -> bool:
+    """Whether a region serves with so many replicas."""
+    least = wanted.min if isinstance(wanted, Scaling) else wanted
+    placed = found.placed if found is not None else None
+    return (
+        found is not None
+        and placed is not None
+        and (found.done and placed.endpoint.replicas == wanted and found.ready >= least)
+    )
 
 
 def placed(
@@ -80,7 +95,7 @@ def placed(
     if chosen is None:
         return None
     many = replicas(endpoint, region, placements, draining)
-    if region in draining and drained(endpoint, region, draining, reports):
+    if region in draining and drained(endpoint, region, placements, draining, reports):
         many = 0
     return msgspec.structs.replace(chosen, endpoint=msgspec.structs.replace(chosen.endpoint, replicas=many))
 

@@ -6,6 +6,7 @@ answer says what the region has. A region goes on with its last order for as lon
 
 import msgspec
 
+from argosy.regions.shares import LEASE, Spend
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.region import Peer
 from argosy.spec.status import EndpointPhase
@@ -26,7 +27,8 @@ class PlacedEndpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RegionOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All that `region` is to have. `holder` is the platform that says so, in its `term`."""
+    """All that `region` is to have. `holder` is the platform that says so, in its `term`. The limits of `keys` are the
+    region's shares, for `lease` seconds."""
 
     holder: str
     term: int
@@ -34,6 +36,7 @@ class RegionOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     endpoints: tuple[PlacedEndpoint, ...] = ()
     keys: tuple[KeyRecord, ...] = ()
     peers: tuple[Peer, ...] = ()
+    lease: float = LEASE
 
 
 class RegionEndpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +61,8 @@ class RegionEndpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 class RegionReport(msgspec.Struct, frozen=True, kw_only=True):
     """A region: its own name, its holder (empty: none), where clients reach its gateway, its endpoints that are placed,
-    and the packages of the order that it has not, digests by `name:number`. `now` is its clock."""
+    the packages of the order that it has not (digests by `name:number`), and what keys have `spent` of each limit.
+    `now` is its clock."""
 
     region: str
     version: str
@@ -67,6 +71,7 @@ class RegionReport(msgspec.Struct, frozen=True, kw_only=True):
     gateway: str = ""
     endpoints: dict[str, RegionEndpoint] = {}
     missing: dict[str, str] = {}
+    spent: dict[str, dict[str, Spend]] = {}
 
 
 class SentPackage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

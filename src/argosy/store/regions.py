@@ -1,6 +1,7 @@
 """Regions in the database: those of which this platform holds the plan, and the order that it has itself, where it is
 a region of another one."""
 
+from collections.abc import Iterable
 from typing import Any, cast
 
 import msgspec
@@ -30,6 +31,16 @@ class Region(msgspec.Struct, frozen=True, kw_only=True):
     draining: int = 0
 
 
+class ShareRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The most that a region may be spending by of a limit of a key, written in this period."""
+
+    region: str
+    key: str
+    field: str
+    most: float
+    period: str
+
+
 regions_table = table_of(metadata, "regions", Region, key=("name",), name=63, fingerprint=64)
 placements_table = sa.Table(
     "placements",
@@ -43,9 +54,13 @@ order_table = sa.Table(
     metadata,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("order", sa.Text, nullable=False),
+    sa.Column("heard", sa.Double, nullable=False),
+)
+shares_table = table_of(
+    metadata, "region_shares", ShareRow, key=("region", "key", "field"), region=63, field=32, period=16
 )
 R, P = regions_table.c, placements_table.c
-REGIONS = RowMapper(regions_table, Region)
+REGIONS, SHARES = RowMapper(regions_table, Region), RowMapper(shares_table, ShareRow)
 
 
 class RegionStore:
@@ -72,9 +87,10 @@ class RegionStore:
             ledger.append(connection, f"region/{region.name}", "add", {"url": region.url}, cause)
 
     def drain(self, name: str, draining: bool, cause: Cause) -> None:
-        """Have a region serve nothing, or serve again. Raises NotFound."""
-        self.get(name)
+        """Have a region serve nothing, or serve again. One that is not there is this platform itself, and gets a row
+        without a URL."""
         with self.database.begin() as connection:
+            REGIONS.add(connection, [Region(name=name, url="", token="")])
             connection.execute(sa.update(regions_table).where(R.name == name).values(draining=int(draining)))
             ledger.append(connection, f"region/{name}", "drain" if draining else "resume", {}, cause)
 
@@ -105,15 +121,28 @@ class RegionStore:
             body = cast("dict[str, Any]", msgspec.to_builtins(replicas))
             ledger.append(connection, f"region/{region}", "place", body, cause)
 
-    def order(self) -> bytes:
-        """The order that this platform follows; empty: none."""
+    def order(self) -> tuple[bytes, float]:
+        """The order that this platform follows (empty: none), and when it was heard last (seconds since 1970)."""
         with self.database.read() as connection:
-            found = connection.execute(sa.select(order_table.c.order)).scalar_one_or_none()
-        return (found or "").encode()
+            found = connection.execute(sa.select(order_table.c.order, order_table.c.heard)).one_or_none()
+        return (found.order.encode(), found.heard) if found else (b"", 0.0)
 
-    def follow(self, order: bytes) -> None:
+    def follow(self, order: bytes, heard: float) -> None:
         """Write the order down before it is followed; empty: none from now on."""
         with self.database.begin() as connection:
             connection.execute(sa.delete(order_table))
             if order:
-                connection.execute(sa.insert(order_table).values(id=1, order=order.decode()))
+                connection.execute(sa.insert(order_table).values(id=1, order=order.decode(), heard=heard))
+
+    def shares(self) -> list[ShareRow]:
+        """All that regions may be spending."""
+        return SHARES.read(self.database, order=(shares_table.c.region, shares_table.c.key))
+
+    def share(self, changed: Iterable[ShareRow], gone: Iterable[tuple[str, str, str]]) -> None:
+        """Write shares down, before a region is told."""
+        table = shares_table.c
+        with self.database.begin() as connection:
+            SHARES.put(connection, changed)
+            for region, key, field in gone:
+                mine = (table.region == region, table.key == key, table.field == field)
+                connection.execute(sa.delete(shares_table).where(*mine))
