@@ -2,13 +2,18 @@
 
 import pytest
 
+from argosy.spec import strict
+from argosy.spec.settings import Settings
 from tests.docs import page
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_supply(reader):
-    said = page.run("docs/guides/supply.md", reader)
+    declared = list[str]()
+    said = page.run("docs/guides/supply.md", reader, checks={"yaml": declared.append})
+    (external,) = strict.load_yaml(declared[0], Settings, "config.yaml").supply.external.values()
+    assert (external.models, external.budget) == ({"support": "big-1"}, 25.0)
     listed, _, asked = said.partition("PROVIDER")[2].partition("PROVIDER")
     first = [line.split()[:2] for line in listed.splitlines()[1:]]
     assert first[:2] == [["aws", "eu-west-1"], ["aws", "us-east-1"]]
@@ -18,3 +23,4 @@ def test_supply(reader):
     assert '"zone": "euw1-az2"' in asked
     assert '"trusted": true' in asked
     assert "aws       7 " in said
+    assert "supply.external in config.yaml names nobody" in said

@@ -9,7 +9,7 @@ from argosy.api.route import Route, Services
 from argosy.spec.offer import Offer
 from argosy.store import offers as store
 from argosy.store.offers import RefusedRows
-from argosy.supply import offers
+from argosy.supply import external, offers
 from argosy.supply.learned import Drift, drifts
 from argosy.supply.offers import OfferQuery
 
@@ -27,6 +27,18 @@ class CatalogueStatus(msgspec.Struct, frozen=True, kw_only=True):
     offers: int
     refused: tuple[RefusedRows, ...]
     wrong: tuple[Drift, ...]
+
+
+class ExternalStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """An external provider: the endpoints that may overflow to it and where it answers, US dollars of a typical request
+    (1,000 tokens and 200), of the day's `budget`, and of what was `spent` of it, or is leased to be."""
+
+    provider: str
+    region: str
+    endpoints: tuple[str, ...]
+    request: float
+    budget: float
+    spent: float
 
 
 async def every(services: Services, query: OfferQuery) -> list[Offer]:
@@ -47,6 +59,22 @@ async def refresh(services: Services) -> list[CatalogueStatus]:
     """Read every catalogue of the settings anew. One that fails keeps its offers, and says why."""
     await asyncio.to_thread(offers.refresh, services.store.database, services.settings.supply)
     return await catalogues(services)
+
+
+async def overflow(services: Services) -> list[ExternalStatus]:
+    """External providers, with what they have cost today."""
+    spent = await asyncio.to_thread(store.spent, services.store.database, int(time.time() // 86400))
+    return [
+        ExternalStatus(
+            provider=name,
+            region=each.region or name,
+            endpoints=tuple(each.models),
+            request=external.price(each, *external.TYPICAL),
+            budget=each.budget,
+            spent=spent.get(name, 0.0),
+        )
+        for name, each in services.settings.supply.external.items()
+    ]
 
 
 def _catalogues(services: Services) -> list[CatalogueStatus]:
@@ -73,4 +101,5 @@ ROUTES = (
     Route("GET", "/v1/offers", every, "Offers"),
     Route("GET", "/v1/catalogues", catalogues, "Catalogues of prices"),
     Route("POST", "/v1/catalogues", refresh, "Read the catalogues anew"),
+    Route("GET", "/v1/external", overflow, "External providers, and what they have cost today"),
 )

@@ -24,6 +24,14 @@ COLUMNS: Columns = {
     "ready": ("ready", lambda seconds: "" if seconds is None else f"{seconds:.0f} s"),
     "age": lambda row: since(row["as_of"]),
 }
+OUTSIDE: Columns = {
+    "provider": "provider",
+    "region": "region",
+    "endpoints": "endpoints",
+    "$/request": ("request", lambda dollars: f"{dollars:.6f}"),
+    "budget $/day": ("budget", lambda dollars: f"{dollars:,.2f}"),
+    "spent today": ("spent", lambda dollars: f"{dollars:,.4f}"),
+}
 SOURCES: Columns = {
     "provider": "provider",
     "offers": "offers",
@@ -42,6 +50,7 @@ SOURCES: Columns = {
 @click.option("--most", type=int, default=20, show_default=True, help="So many offers at most.")
 @click.option("--refresh", is_flag=True, help="Read every catalogue anew, first.")
 @click.option("--catalogues", is_flag=True, help="Where prices are from, what was refused, and what was wrong.")
+@click.option("--external", is_flag=True, help="Providers that requests overflow to, and what they have cost today.")
 @json_option
 def offers(
     gpu: str,
@@ -52,6 +61,7 @@ def offers(
     most: int,
     refresh: bool,
     catalogues: bool,
+    external: bool,
     as_json: bool,
 ) -> None:
     """What machines cost, over all providers: the cheapest first, with the age of each price.
@@ -60,7 +70,7 @@ def offers(
     that cannot be read, or is not believed, keeps what it had. Available and ready are learned from launches. JSON: a
     list of {provider, region, zone, instance, market, price, gpu, count, gpu_memory, cpus, memory, as_of, source,
     available, ready, trusted}; with --catalogues, of {provider, source, version, at, tried, error, offers, refused,
-    wrong}.
+    wrong}; with --external, of {provider, region, endpoints, request, budget, spent}.
 
     \b
     Example:
@@ -68,6 +78,10 @@ def offers(
       argosy offers --catalogues
     """
     client = control()
+    if external:
+        found = client.get("/v1/external")
+        emit(found, as_json, lambda: table(OUTSIDE, found, "supply.external in config.yaml names nobody"))
+        return
     sources: list[dict[str, Any]] = client.post("/v1/catalogues") if refresh else client.get("/v1/catalogues")
     for source in sources:
         if source["error"]:

@@ -15,6 +15,7 @@ from argosy.jobs import runner
 from argosy.platform.home import gateway_config
 from argosy.platform.leftovers import end_gateways, ensure_gone
 from argosy.platform.lock import LEADS, WAITS, Lock, holder
+from argosy.platform.overflow import overflow
 from argosy.process.process import KILLED, end
 from argosy.spec.errors import ArgosyError, Unavailable
 from argosy.spec.settings import Home, Settings
@@ -82,6 +83,7 @@ async def _clean(home: Home, settings: Settings) -> bool:
     await activator(home).stop()
     await recorder(home).stop()
     await quota(home).stop()
+    await overflow(home).stop()
     await asyncio.to_thread(commands.end, home)
     processes, drain = await asyncio.to_thread(replicas, home.root)
     await asyncio.to_thread(end, processes, drain)

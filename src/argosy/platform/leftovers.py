@@ -11,6 +11,7 @@ from argosy.control.recording import quota, recorder
 from argosy.control.scaling.activation import activator
 from argosy.gateway import envoy
 from argosy.jobs import runner
+from argosy.platform.overflow import overflow
 from argosy.process import managed
 from argosy.process.process import end
 from argosy.spec.errors import Unavailable
@@ -26,7 +27,7 @@ def gateways(home: Home) -> list[psutil.Process]:
 
 def serving(home: Home) -> list[psutil.Process]:
     """What answers requests, records or counts them: the gateway, processes beside it, replicas."""
-    beside = [*activator(home).found(), *recorder(home).found(), *quota(home).found()]
+    beside = [*activator(home).found(), *recorder(home).found(), *quota(home).found(), *overflow(home).found()]
     return [*gateways(home), *beside, *replicas(home.root)[0]]
 
 

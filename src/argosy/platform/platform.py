@@ -50,6 +50,7 @@ from argosy.monitoring.slo.monitor import Slos
 from argosy.platform import leftovers
 from argosy.platform.home import gateway_config
 from argosy.platform.objects import Objects
+from argosy.platform.overflow import OverflowProcess
 from argosy.platform.regions import ControlLink, OwnPlatform
 from argosy.platform.supervisor import ACCESS_LOG_BYTES, HOUSEKEEPING, Supervisor, rotate_logs, watch_gateway
 from argosy.platform.targets import TargetOf, local_target, targets
@@ -103,6 +104,7 @@ class Platform:
         self.target = targets(home, settings, store, target)
         self.state = State(store.database)
         self.controller = Controller(self.state, store.keys, self.target, self.routing, settings.gateway)
+        self.overflow = OverflowProcess(self.home, self.settings.supply.external)
         self.regions, self.member = self._regions(term)
         self.activation = self.controller.activation = self._activation()
         self.recording = self.controller.recording = Recording(home, settings)
@@ -164,7 +166,7 @@ class Platform:
         holder.changed = self.controller.wake
         self.controller.own_part = lambda each: each if each.name in member.held else holder.own_part(each)
         self.controller.own_keys = lambda records: member.keys(holder.own_keys(records))
-        self.controller.peers = lambda: member.peers or holder.peers
+        self.controller.peers = lambda: (*(member.peers or holder.peers), *self.overflow.peers())
         return holder, member
 
     def _services(self, stop: Callable[[], None]) -> Services:
@@ -254,6 +256,7 @@ class Platform:
             await self.activation.activator.start()
             await self.recording.sidecar.start()
             await self.quotas.sidecar.start()
+            await self.overflow.start()
             await self.jobs.start()
             found = await self.controller.start(gateway_runs=adopted)
         except BaseException:
@@ -338,6 +341,7 @@ class Platform:
         await asyncio.to_thread(commands.end, self.home)
         await self.recording.sidecar.stop()
         await self.quotas.sidecar.stop()
+        await self.overflow.sidecar.stop()
         await self.target.close()
         await self._close_api()
 
@@ -347,6 +351,7 @@ class Platform:
         await self.routing.stop()
         await self.activation.activator.stop()
         await self.quotas.sidecar.stop()
+        await self.overflow.sidecar.stop()
         await self.target.stop()
         await self.recording.sidecar.stop()
         await self._close_api()

@@ -7,6 +7,7 @@ from msgspec import Meta, field
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.provider import Provided
+from argosy.spec.region import check_region
 from argosy.spec.secret import VARIABLE, url_holds
 from argosy.spec.strict import Amount, Declaration, require
 
@@ -45,6 +46,8 @@ class External(Declaration, frozen=True, kw_only=True):
             "models must name one endpoint at least": bool(self.models),
         }
         require(self.where, checks)
+        if self.region:
+            check_region(self.region, "supply.external: region")
 
 
 class SupplySettings(Declaration, frozen=True, kw_only=True):

@@ -58,6 +58,14 @@ class Learned(msgspec.Struct, frozen=True, kw_only=True):
     paid: float = 0.0
 
 
+class Spending(msgspec.Struct, frozen=True, kw_only=True):
+    """US dollars that went to an external provider on a `day` (of UTC, since 1970), with what is leased to be spent."""
+
+    provider: str
+    day: int
+    spent: float
+
+
 SUMS = ("tried", "started", "lost", "held", "ready", "listed", "paid")
 KEY = ("provider", "region", "zone", "instance", "market", "hour")
 catalogues_table = table_of(metadata, "catalogues", Catalogue, key=("provider",), provider=63)
@@ -70,8 +78,10 @@ learned_table = table_of(
     hour=sa.BigInteger,
     **dict.fromkeys(("provider", "region", "zone", "instance", "market"), 200),
 )
-L = learned_table.c
+spending_table = table_of(metadata, "external_spending", Spending, key=("provider", "day"), provider=63)
+L, S = learned_table.c, spending_table.c
 CATALOGUES, LEARNED = RowMapper(catalogues_table, Catalogue), RowMapper(learned_table, Learned)
+SPENDING = RowMapper(spending_table, Spending)
 
 
 def keep(database: Database, catalogue: Catalogue) -> None:
@@ -137,3 +147,17 @@ def forget(database: Database, now: float) -> None:
     """Delete what was learned more than `DAYS` ago."""
     with database.begin() as connection:
         connection.execute(sa.delete(learned_table).where(L.hour < now - DAYS * 86400))
+
+
+def spend(database: Database, provider: str, day: int, dollars: float, budget: float) -> bool:
+    """Take dollars of what a day's budget has left; False where it has less. What is negative is given back."""
+    with database.begin() as connection:
+        SPENDING.add(connection, [Spending(provider=provider, day=day, spent=0.0)])
+        change = sa.update(spending_table).where(S.provider == provider, S.day == day, S.spent + dollars <= budget)
+        done = connection.execute(change.values(spent=S.spent + dollars).returning(S.spent)).first()
+        return done is not None
+
+
+def spent(database: Database, day: int) -> dict[str, float]:
+    """What went to each external provider on a day."""
+    return {each.provider: each.spent for each in SPENDING.read(database, S.day == day, order=(S.provider,))}

@@ -18,7 +18,7 @@ from argosy.spec.supply import SupplySettings
 from argosy.store import offers as store
 from argosy.store.database import Database
 from argosy.store.offers import Catalogue
-from argosy.supply import catalogue
+from argosy.supply import catalogue, external
 from argosy.supply.learned import Knowledge
 from argosy.supply.provider import Provider
 
@@ -122,6 +122,7 @@ def every(database: Database, settings: SupplySettings, providers: Iterable[Prov
     found = [
         offer for each in store.catalogues(database) for offer in each.offers if each.provider in settings.catalogues
     ]
+    found += external.offers(settings.external, now)
     for provider in providers:
         try:
             found += provider.offers()
