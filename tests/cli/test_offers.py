@@ -26,7 +26,8 @@ def catalogue(place, monkeypatch, tmp_path):
     path = tmp_path / "vms.csv"
     store = open_store(place, Settings())
     settings = Settings(supply=SupplySettings(catalogues={"cloud": str(path)}))
-    services = types.SimpleNamespace(store=store, settings=settings)
+    launcher = types.SimpleNamespace(providers={})
+    services = types.SimpleNamespace(store=store, settings=settings, launcher=launcher)
 
     class Client:
         def get(self, path, **query):

@@ -253,3 +253,5 @@ def test_settings_that_are_refused(change, words):
     with pytest.raises(InvalidArgument, match=words):
         External(**{**msgspec.structs.asdict(OPENAI), **change})
     assert SupplySettings(external={"cloud": OPENAI}).external["cloud"].budget == 1.0
+    with pytest.raises(InvalidArgument, match="'cloud' names two providers"):
+        SupplySettings(external={"cloud": OPENAI}, sky=("cloud",))

@@ -7,6 +7,9 @@ import pytest
 
 from argosy.spec.errors import InvalidArgument, MissingExtra, RateLimited, Unavailable
 from argosy.spec.offer import Launch, Offer
+from argosy.spec.settings import Settings
+from argosy.spec.supply import SupplySettings
+from argosy.supply import providers
 from argosy.supply.provider import Provider
 from argosy.supply.sky import SkyProvider
 
@@ -182,3 +185,11 @@ def test_without_the_extra(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "sky", None)
     with pytest.raises(MissingExtra, match="needs the extra 'sky'"):
         SkyProvider("aws").list()
+
+
+def test_the_settings_name_its_clouds():
+    found = providers.of(Settings(supply=SupplySettings(sky=("aws", "gcp"))))
+    assert [(name, each.name, type(each)) for name, each in found.items()] == [
+        ("aws", "aws", SkyProvider),
+        ("gcp", "gcp", SkyProvider),
+    ]

@@ -45,7 +45,8 @@ async def every(services: Services, query: OfferQuery) -> list[Offer]:
     """Offers over all providers, the cheapest first."""
 
     def found() -> list[Offer]:
-        return offers.select(offers.every(services.store.database, services.settings.supply), query)
+        providers = services.launcher.providers.values()
+        return offers.select(offers.every(services.store.database, services.settings.supply, providers), query)
 
     return await asyncio.to_thread(found)
 

@@ -9,7 +9,7 @@ from argosy.spec.errors import InvalidArgument
 from argosy.spec.provider import Provided
 from argosy.spec.region import check_region
 from argosy.spec.secret import VARIABLE, url_holds
-from argosy.spec.strict import Amount, Declaration, require
+from argosy.spec.strict import Amount, Declaration, repeated, require
 
 
 class External(Declaration, frozen=True, kw_only=True):
@@ -68,6 +68,8 @@ class SupplySettings(Declaration, frozen=True, kw_only=True):
         super().__post_init__()
         for name in (*self.catalogues, *self.external, *self.sky, *self.providers):
             check_name(name, "supply: the name of a provider")
+        if twice := repeated((*self.external, *self.sky, *self.providers)):
+            raise InvalidArgument(f"supply: '{twice}' names two providers; give one of them another name")
         for name, place in self.catalogues.items():
             good = place.startswith("/") or (
                 place.startswith(("https://", "http://127.0.0.1:")) and not url_holds(place)

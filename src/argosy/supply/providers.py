@@ -11,12 +11,13 @@ from argosy.supply import catalogue
 from argosy.supply.machines import Machines
 from argosy.supply.provider import Provider
 from argosy.supply.replay import Replay, Trace
+from argosy.supply.sky import SkyProvider
 
 
 def of(settings: Settings, folder: Path | None = None) -> dict[str, Provider]:
     """None is asked anything yet. The claim of this machine lies in `folder`, or in the home folder of the user. Raises
     InvalidArgument."""
-    found: dict[str, Provider] = {}
+    found: dict[str, Provider] = {cloud: SkyProvider(cloud) for cloud in settings.supply.sky}
     for name, each in settings.supply.providers.items():
         match each:
             case LocalProvider():
