@@ -77,7 +77,7 @@ def groups(problem: Problem) -> Iterator[tuple[str, tuple[str, ...], float, dict
             rates = defaultdict[str, float](float)
             for each in own:
                 if not regions or each.regions == regions:
-                    rates[each.bucket] += each.rate
+                    rates[each.bucket] += each.rate * (1 + problem.headroom)
             if total := sum(rates.values()):
                 yield model, regions, total, {bucket: rate / total for bucket, rate in rates.items()}
 
@@ -93,12 +93,13 @@ class _Rows:
     """A program, row by row."""
 
     def __init__(self) -> None:
-        self.costs, self.upper, self.integer = list[float](), list[float](), list[int]()
+        self.costs, self.lower, self.upper, self.integer = list[float](), list[float](), list[float](), list[int]()
         self.low, self.high, self.starts = list[float](), list[float](), list[int]()
         self.index, self.value = list[int](), list[float]()
 
-    def column(self, cost: float, upper: float = np.inf, *, whole: bool = False) -> int:
+    def column(self, cost: float, upper: float = np.inf, *, lower: float = 0.0, whole: bool = False) -> int:
         self.costs.append(cost)
+        self.lower.append(lower)
         self.upper.append(upper)
         if whole:
             self.integer.append(len(self.costs) - 1)
@@ -117,7 +118,7 @@ class _Rows:
         count = len(self.costs)
         none = np.array([], np.int32)
         highs.addCols(
-            count, np.array(self.costs), np.zeros(count), np.array(self.upper), 0, none, none, none.astype(float)
+            count, np.array(self.costs), np.array(self.lower), np.array(self.upper), 0, none, none, none.astype(float)
         )
         highs.addRows(
             len(self.low), np.array(self.low), np.array(self.high), len(self.index),
@@ -132,16 +133,21 @@ class _Rows:
 
 
 def solve(
-    problem: Problem, *, seconds: float = 10.0, without: frozenset[Placement] = frozenset(), goal: Goal = "cost"
+    problem: Problem,
+    *,
+    seconds: float = 10.0,
+    without: frozenset[Placement] = frozenset(),
+    goal: Goal = "cost",
+    keep: bool = False,
 ) -> Plan:
     """The plan of least cost, or of the fewest requests that are not served, to 0.1 % or as near as the time allows.
-    `without`: placements that are forbidden. Raises MissingExtra."""
+    `without`: placements that are forbidden. `keep`: what runs stays as it is. Raises MissingExtra."""
     begun = time.monotonic()
     able = options(problem, without=without)
     weight = 0.0 if goal == "unserved" else 1.0
     rows = _Rows()
     running = [problem.running.get(each.place, 0) for each in able]
-    replicas = _replicas(able, running, rows, weight)
+    replicas = _replicas(able, running, rows, weight, keep=keep)
     arcs, loads = list[tuple[Arc, int]](), defaultdict[int, list[tuple[int, float]]](list)
     unserved = list[int]()
     for number, demand in enumerate(problem.demands):
@@ -179,7 +185,7 @@ def solve(
         ),
         network=sum(arc.cost * float(values[column]) for arc, column in arcs),
         unserved=sum(problem.demands[number].penalty * HOUR * rate for number, rate in short.items()),
-        reserve=sum(rows.costs[column] * float(values[column]) for column in reserve) if weight else 0.0,
+        reserve=sum(rows.costs[column] * float(values[column]) for column in reserve),
     )
     bound = max(0.0, min(bound, costs.total)) if np.isfinite(bound) else 0.0
     return Plan(
@@ -211,9 +217,13 @@ def _reserve(
     return found
 
 
-def _replicas(able: Sequence[Option], running: Sequence[int], rows: _Rows, weight: float) -> list[int]:
+def _replicas(able: Sequence[Option], running: Sequence[int], rows: _Rows, weight: float, *, keep: bool) -> list[int]:
     """How many of each option, and those beyond what runs."""
-    found = [rows.column(weight * each.price, whole=True) for each in able]
+    most = running if keep else [np.inf] * len(able)
+    found = [
+        rows.column(weight * each.price, upper, lower=had if keep else 0, whole=True)
+        for each, had, upper in zip(able, running, most, strict=True)
+    ]
     for column, had, option in zip(found, running, able, strict=True):
         rows.row(-np.inf, had, [(column, 1.0), (rows.column(weight * option.start), -1.0)])
     return found

@@ -1,0 +1,120 @@
+"""Why a plan is as it is: what each choice saves, in money, and which demands are in each other's way. Pure."""
+
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from argosy.capacity.planner.problem import Placement, Plan, Problem
+from argosy.capacity.planner.whole import options, solve, why_not
+
+DAY = 24.0
+TINY = 1e-6
+
+
+class Reason(msgspec.Struct, frozen=True, kw_only=True):
+    """A placement of a plan. `dearer`: what all would cost more in a day without it, served by `instead` (placement and
+    replicas more than now); None where the time was up. `unserved`: requests per second that nothing else can serve.
+    `needed`: without it the rules of loss or of spot cannot be kept."""
+
+    place: Placement
+    replicas: int
+    dearer: float | None = None
+    unserved: float = 0.0
+    needed: bool = False
+    instead: tuple[tuple[Placement, int], ...] = ()
+
+
+def explain(problem: Problem, plan: Plan, *, seconds: float = 20.0) -> list[Reason]:
+    """What each placement saves, the largest first: the plan is made again without it."""
+    until = time.monotonic() + seconds
+    supplies = {each.id: each for each in problem.supplies}
+    gpus = {(each.model, each.variant, each.gpu): each.gpus for each in problem.profiles}
+
+    def spent(place: Placement) -> float:
+        supply = supplies[place[2]]
+        return plan.replicas[place] * supply.price / supply.count * gpus[place[0], place[1], supply.gpu]
+
+    found = list[Reason]()
+    for place in sorted(plan.replicas, key=lambda each: (-spent(each), each)):
+        left = until - time.monotonic()
+        if left <= 0:
+            found.append(Reason(place=place, replicas=plan.replicas[place]))
+            continue
+        other = solve(problem, seconds=left, without=frozenset((place,)))
+        short = sum(other.unserved.values()) - sum(plan.unserved.values())
+        paid = _paid(other) - _paid(plan)
+        more = {each: count - plan.replicas.get(each, 0) for each, count in other.replicas.items()}
+        found.append(
+            Reason(
+                place=place,
+                replicas=plan.replicas[place],
+                dearer=max(0.0, paid) * DAY,
+                unserved=short if short > TINY else 0.0,
+                needed=other.costs.reserve > plan.costs.reserve + TINY,
+                instead=tuple(sorted((each, count) for each, count in more.items() if count > 0)),
+            )
+        )
+    return found
+
+
+def _paid(plan: Plan) -> float:
+    return plan.cost - plan.costs.unserved - plan.costs.reserve
+
+
+def settled(problem: Problem, plan: Plan, least_gain: float, *, seconds: float = 10.0) -> Plan:
+    """What runs, where it keeps all rules and serves as much, and the plan saves less than `least_gain` of it; else the
+    plan."""
+    if not problem.running:
+        return plan
+    able = {each.place for each in options(problem)}
+    kept = solve(problem, seconds=seconds, keep=True)
+    worse = kept.costs.unserved + kept.costs.reserve > plan.costs.unserved + plan.costs.reserve + TINY
+    if worse or not able.issuperset(each for each, count in problem.running.items() if count):
+        return plan
+    return kept if kept.cost - plan.cost < least_gain * kept.cost else plan
+
+
+def conflict(problem: Problem, *, seconds: float = 20.0) -> tuple[int, ...]:
+    """A set of demands, by index, that cannot all be served, and of which none can be taken away without that the
+    others can; empty where all can be served. A single demand that cannot be served at all comes first; else demands
+    are taken away one by one, the least first."""
+    until = time.monotonic() + seconds
+
+    def short(numbers: Sequence[int]) -> bool:
+        left = max(0.1, until - time.monotonic())
+        some = msgspec.structs.replace(problem, demands=tuple(problem.demands[number] for number in numbers))
+        found = solve(some, seconds=left, goal="unserved")
+        return sum(found.unserved.values()) + found.costs.reserve > TINY
+
+    kept = [number for number, each in enumerate(problem.demands) if each.rate > 0]
+    if not short(kept):
+        return ()
+    for number in kept:
+        if nowhere(problem, number) or short([number]):
+            return (number,)
+    for number in sorted(kept, key=lambda at: problem.demands[at].rate):
+        without = [each for each in kept if each != number]
+        if time.monotonic() < until and short(without):
+            kept = without
+    return tuple(kept)
+
+
+def nowhere(problem: Problem, number: int) -> list[str]:
+    """Why a demand cannot be served anywhere, each reason once; empty where it can."""
+    demand = problem.demands[number]
+    profiles = [each for each in problem.profiles if each.model == demand.model]
+    reasons = dict[str, None]()
+    for profile in profiles:
+        able = [each for each in problem.supplies if each.gpu == profile.gpu]
+        for supply in able:
+            if profile.gpus > min(supply.count, supply.gpus):
+                reason = f"{supply.id} has {min(supply.count, supply.gpus)} of {profile.gpus} GPUs that a replica needs"
+            else:
+                reason = why_not(problem, demand, profile, supply)
+            if not reason:
+                return []
+            reasons[reason] = None
+        if not able:
+            reasons[f"there is no {profile.gpu}"] = None
+    return list(reasons) or [f"'{demand.model}' has no profile"]

@@ -1,0 +1,173 @@
+"""What `argosy place` is asked: models with what a replica of them does, demand by area, and supply. Unknown keys are
+refused, and so are numbers that are none, or negative.
+
+Money is in US dollars, prices are per hour of a whole machine, times are in seconds, rates in requests per second.
+"""
+
+import math
+from typing import Annotated, ClassVar
+
+import msgspec
+from msgspec import Meta
+
+from argosy.spec.errors import InvalidArgument
+from argosy.spec.offer import Market
+from argosy.spec.region import check_region
+from argosy.spec.strict import Amount, Count, Declaration, Positive, Share, repeated
+
+Name = Annotated[str, Meta(min_length=1, max_length=200)]
+Quota = Annotated[int, Meta(ge=0, le=1_000_000)]
+MOST = 20_000
+"""Demands, supplies and profiles of a file, each."""
+
+
+class DeclaredProfile(Declaration, frozen=True, kw_only=True):
+    """What one replica does on a kind of GPU, of which it takes `gpus` of one machine: requests per second, such that
+    `latency` holds. Both are one number, or a number by bucket. `start`: until a new replica serves; `weights`: bytes
+    that are moved to where it starts."""
+
+    gpu: Name
+    rates: Positive | dict[str, Positive]
+    latency: Amount | dict[str, Amount] = 0.0
+    variant: str = ""
+    gpus: Count = 1
+    start: Amount = 0.0
+    weights: Amount = 0.0
+
+    where: ClassVar[str] = "profiles: "
+
+
+class DeclaredModel(Declaration, frozen=True, kw_only=True):
+    """A model. `endpoint` serves it, for `--apply`; without it, the endpoint that has its name."""
+
+    profiles: tuple[DeclaredProfile, ...]
+    endpoint: str = ""
+
+
+class DeclaredDemand(Declaration, frozen=True, kw_only=True):
+    """Requests that come from an area. `slo` is what an answer may take, round trip included; only `regions` may serve
+    it, and machines of strangers only where it is `untrusted`. `penalty` is what a request that is not served counts
+    for. `sent`: bytes of an answer."""
+
+    model: Name
+    area: Name
+    rate: Amount
+    bucket: str = ""
+    slo: Positive | None = None
+    regions: tuple[str, ...] = ()
+    untrusted: bool = False
+    penalty: Amount = 0.01
+    sent: Amount = 0.0
+
+    where: ClassVar[str] = "demand: "
+
+    @property
+    def title(self) -> str:
+        """As messages name it."""
+        return f"{self.model}{f' ({self.bucket})' if self.bucket else ''} from {self.area}, {self.rate:g}/s"
+
+
+class DeclaredSupply(Declaration, frozen=True, kw_only=True):
+    """Machines of one kind in one place, `quota` of them at most, each with `count` GPUs. What has the same `domain`
+    can be lost at once; without it, what is of one provider and region."""
+
+    provider: Name
+    region: Name
+    gpu: Name
+    price: Amount
+    quota: Quota
+    market: Market = "on_demand"
+    count: Count = 1
+    domain: str = ""
+    available: Share | None = None
+    trusted: bool = True
+
+    where: ClassVar[str] = "supply: "
+
+    @property
+    def id(self) -> str:
+        """`provider/region/GPU`, then the number of GPUs and the market where they are not the usual ones."""
+        size = f"x{self.count}" if self.count > 1 else ""
+        return f"{self.provider}/{self.region}/{self.gpu}{size}" + ("/spot" if self.market == "spot" else "")
+
+
+class DeclaredQuota(Declaration, frozen=True, kw_only=True):
+    """How many machines of offers may be used; `*` stands for anything. The first that fits an offer counts; an offer
+    that none fits is left out."""
+
+    quota: Quota
+    provider: str = "*"
+    region: str = "*"
+    gpu: str = "*"
+    market: Market | None = None
+
+    where: ClassVar[str] = "quotas: "
+
+
+class Running(Declaration, frozen=True, kw_only=True):
+    """Replicas that run."""
+
+    model: Name
+    supply: Name
+    replicas: Quota
+    variant: str = ""
+
+    where: ClassVar[str] = "running: "
+
+
+class Rules(Declaration, frozen=True, kw_only=True):
+    """Without any one failure domain, what is left of a model's capacity is at least `loss_floor` of its demand; at
+    most `spot_share` of it depends on spot. All rates are taken to be higher by the share `headroom`. Starts count as
+    spread over `horizon` hours; a plan that saves less than the share `least_gain` of what runs changes nothing."""
+
+    loss_floor: Share = 0.0
+    spot_share: Share = 1.0
+    headroom: Amount = 0.0
+    horizon: Positive = 24.0
+    least_gain: Share = 0.01
+
+    where: ClassVar[str] = "rules: "
+
+
+class PlacementFile(Declaration, frozen=True, kw_only=True):
+    """`plan.yaml`. Supply is declared, or is what is offered (`offers`: a file of prices in CSV, or `platform`) within
+    `quotas`. `rtt`: round trip from area to region. `egress` and `transfer`: per GB, by region, of what is sent to
+    clients and of weights that are brought in. `regions`: which region of Argosy stands for one of a provider, for
+    `--apply`; without it, the one of its name."""
+
+    models: dict[str, DeclaredModel]
+    demand: tuple[DeclaredDemand, ...]
+    rtt: dict[str, dict[str, Amount]]
+    supply: tuple[DeclaredSupply, ...] = ()
+    offers: str = ""
+    quotas: tuple[DeclaredQuota, ...] = ()
+    rules: Rules = Rules()
+    egress: dict[str, Amount] = msgspec.field(default_factory=dict[str, float])
+    transfer: dict[str, Amount] = msgspec.field(default_factory=dict[str, float])
+    running: tuple[Running, ...] = ()
+    regions: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+
+    where: ClassVar[str] = "plan: "
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for most in (self.demand, self.supply, self.quotas, self.running):
+            if len(most) > MOST:
+                raise InvalidArgument(f"plan: more than {MOST} entries in one list")
+        for demand in self.demand:
+            if demand.model not in self.models:
+                raise InvalidArgument(f"demand: there is no model '{demand.model}'; add it to models")
+            if demand.area not in self.rtt:
+                raise InvalidArgument(f"demand: rtt has no area '{demand.area}'")
+        if not self.supply and not self.offers:
+            raise InvalidArgument("plan: declare supply, or offers with quotas")
+        if self.offers and not self.quotas:
+            raise InvalidArgument("plan: offers needs quotas: how many machines may be used of what is offered")
+        if twice := repeated(each.id for each in self.supply):
+            raise InvalidArgument(f"supply: '{twice}' is there twice")
+        if not all(
+            math.isfinite(each) for row in (*self.rtt.values(), self.egress, self.transfer) for each in row.values()
+        ):
+            raise InvalidArgument("plan: rtt, egress and transfer must be finite numbers")
+        for region in self.regions.values():
+            check_region(region, "regions:")

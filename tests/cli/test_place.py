@@ -1,0 +1,119 @@
+"""`argosy place`, without a platform."""
+
+import json
+
+import pytest
+
+from argosy.cli import place as cli
+
+pytest.importorskip("highspy")
+
+PLAN = """
+models:
+  chat:
+    endpoint: talk
+    profiles:
+      - {gpu: L4, rates: {short: 3, long: 1}, latency: 0.2}
+      - {gpu: A10G, rates: 4, latency: 0.1}
+demand:
+  - {model: chat, area: us, bucket: short, rate: 12, slo: 0.5}
+  - {model: chat, area: eu, bucket: long, rate: 1, slo: 0.3, regions: [ireland]}
+rtt: {us: {oregon: 0.02, ireland: 0.14}, eu: {oregon: 0.14, ireland: 0.02}}
+supply:
+  - {provider: aws, region: oregon, gpu: L4, price: 0.8, quota: 8}
+  - {provider: aws, region: oregon, gpu: A10G, price: 2.0, quota: 8}
+  - {provider: aws, region: ireland, gpu: L4, price: 1.0, quota: 4}
+regions: {oregon: west, ireland: east}
+"""
+
+
+@pytest.fixture
+def plan(tmp_path):
+    path = tmp_path / "plan.yaml"
+    path.write_text(PLAN)
+    return path
+
+
+def test_what_to_run_what_it_costs_and_why(run, plan):
+    found = json.loads(run("place", str(plan), "--explain", "--json").stdout)
+    assert {each["supply"]: each["replicas"] for each in found["placements"]} == {
+        "aws/oregon/L4": 4,
+        "aws/ireland/L4": 1,
+    }
+    assert found["cost"] == pytest.approx(4.2)
+    assert found["bound"] == pytest.approx(4.2, rel=0.01)
+    assert found["unserved"] == []
+    told = run("place", str(plan), "--explain").stdout
+    assert "4 x chat on aws/oregon/L4: " in told
+    assert "$/day more" in told
+    assert "no plan costs less than" in told
+    assert "1 x chat on aws/ireland/L4: nothing else can serve 1 requests a second of it" in told
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "message"),
+    [
+        ("rate: 12", "rate: 70", "chat (short) from us, 70/s cannot be served: "),
+        ("rate: 12", "rate: 70", "/s of it is more than the quotas allow"),
+        ("slo: 0.3", "slo: 0.1", "ireland answers in 0.22 s"),
+        ("rate: 12", "rate: .nan", "demand[0].rate must be at least 0"),
+        ("rate: 12", "rate: -1", "demand[0].rate must be at least 0"),
+        ("rate: 12", "rate: .inf", "rate must be finite"),
+        ("rate: 12", "speed: 12", "unknown key 'speed' at $.demand[0]"),
+        ("price: 2.0", "price: -2.0", "supply[1].price must be at least 0"),
+        ("oregon: 0.02", "oregon: .inf", "must be finite"),
+        ("area: us", "area: mars", "rtt has no area 'mars'"),
+        ("model: chat, area: us", "model: cat, area: us", "there is no model 'cat'"),
+        ("gpu: A10G, price", "gpu: L4, price", "supply: 'aws/oregon/L4' is there twice"),
+        ("oregon: west", "oregon: We st", "regions: 'We st' is not valid"),
+    ],
+    ids=lambda value: value,
+)
+def test_plans_that_are_refused(run, plan, wrong, right, message):
+    plan.write_text(PLAN.replace(wrong, right))
+    answer = run("place", str(plan))
+    assert message in answer.stderr
+    assert answer.exit_code == 2
+
+
+def test_demands_that_are_in_each_others_way_are_named(run, plan):
+    both = PLAN.replace("slo: 0.3, regions", "slo: 3, regions").replace("rate: 1,", "rate: 3,")
+    both = both.replace("rate: 12, slo: 0.5", "rate: 6, slo: 0.5, regions: [ireland]")
+    plan.write_text(both)
+    told = run("place", str(plan)).stderr
+    assert "without any one of these the others could be: " in told
+    assert "chat (short) from us, 6/s; chat (long) from eu, 3/s" in told
+
+
+def test_offers_within_quotas(run, plan):
+    prices = "provider,instance_type,gpu,gpu_count,vcpus,mem_gib,region,zone,ondemand_usd_per_hour,spot_usd_per_hour\n"
+    rows = "lam,a,L4,1,4,16,oregon,a,0.7,\nlam,b,L4,1,4,16,oregon,b,0.6,0.2\naws,c,L4,1,4,16,ireland,a,0.9,\n"
+    (plan.parent / "prices.csv").write_text(prices + rows)
+    declared, _, rest = PLAN.partition("supply:\n")
+    quotas = "quotas: [{region: oregon, market: on_demand, quota: 5}, {provider: a*, quota: 2}]\n"
+    regions = rest.splitlines()[-1]
+    plan.write_text(f"{declared}offers: prices.csv\n{quotas}{regions}\n")
+    found = json.loads(run("place", str(plan), "--json").stdout)
+    assert {each["supply"]: each["hourly"] for each in found["placements"]} == {
+        "lam/oregon/L4": pytest.approx(2.4),
+        "aws/ireland/L4": pytest.approx(0.9),
+    }
+
+
+def test_regions_are_given_their_numbers(run, plan, monkeypatch):
+    sent = {}
+
+    class Client:
+        def get(self, path):
+            return [{"endpoint": {"name": "talk", "regions": regions}}]
+
+        def put(self, path, body):
+            sent[path] = body["replicas"]
+
+    monkeypatch.setattr(cli, "control", Client)
+    regions = ["west"]
+    assert "does not declare region 'east'" in run("place", str(plan), "--apply").stderr
+    assert sent == {}
+    regions = ["west", "east"]
+    assert "region west: talk 4" in run("place", str(plan), "--apply").stdout
+    assert sent == {"/v1/regions/west/placements": {"talk": 4}, "/v1/regions/east/placements": {"talk": 1}}
