@@ -53,7 +53,7 @@ class KubernetesNodes:
         if held and held != launch.id:
             raise Conflict(f"the node {launch.offer.instance} is claimed by the launch '{held[:63]}'")
         claim = {} if held else {LAUNCH: f"{launch.id}@{time.time():.0f}"}
-        return self._launch(node if held else self._apply(launch.offer.instance, launch.id, claim), launch)
+        return self._launch(node if held else self._apply(node, launch.id, claim), launch)
 
     def list(self) -> Sequence[Launch]:
         return [
@@ -63,12 +63,10 @@ class KubernetesNodes:
         ]
 
     def end(self, launch: Launch) -> None:
-        node, _, claim = launch.machine.partition("#")
-        name = launch.id or claim
-        held = {_name(each): _claim(each).partition("@")[0] for each in self._nodes()}
-        node = node or launch.offer.instance
-        if held.get(node) == name:
-            self._apply(node, name, {})  # what a manager of fields applies no more is taken away
+        name = launch.id or launch.machine.partition("#")[2]
+        for node in self._nodes():
+            if _claim(node).partition("@")[0] == name:
+                self._apply(node, name, {})  # what a manager of fields applies no more is taken away
 
     def events(self) -> Sequence[Event]:
         return ()
@@ -76,8 +74,9 @@ class KubernetesNodes:
     def _nodes(self) -> Sequence[Object]:
         return self._with(lambda cluster: cluster.list("v1", "Node", self._settings.selector))
 
-    def _apply(self, node: str, manager: str, annotations: dict[str, str]) -> Object:
-        metadata: Object = {"name": node, "annotations": annotations}
+    def _apply(self, node: Object, manager: str, annotations: dict[str, str]) -> Object:
+        """With its uid, so that a node which is gone meanwhile is not made again."""
+        metadata: Object = {"name": _name(node), "uid": node["metadata"]["uid"], "annotations": annotations}
         obj: Object = {"apiVersion": "v1", "kind": "Node", "metadata": metadata}
         return self._with(lambda cluster: cluster.apply(obj, manager=manager))
 

@@ -2,15 +2,18 @@
 
 The claim is a detached placement group with the launch's name, which takes a thousandth of the resource that stands for
 the node, and none of its processors. Ray keeps one group of a name, loses it with its node, and every platform sees it.
-What speaks to Ray is a child process: one that is joined to a cluster may hang, or be ended by Ray.
+What speaks to Ray is a child process, which is replaced once it fails: one that is joined to a cluster may hang, or be
+ended by Ray.
 """
 
 import os
+import threading
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
 
+from argosy.batch.cluster import last_line, reach
 from argosy.process.child import Child
 from argosy.spec.errors import Conflict, InvalidArgument, NotFound, Unavailable, require
 from argosy.spec.offer import Launch, Offer
@@ -46,37 +49,35 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def act(job: NodeAsk) -> list[NodeState]:
-    """In a child: do it; the nodes that are alive, as they are then."""
+    """In a child: do it; the nodes that are alive, as they are then. A node that has a claim gets no other."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray: Any = require("ray", "ray", NEED)
-    util: Any = ray.util
+    reach(job.address, "ray.address")
     try:
-        ray.init(address=job.address, namespace=SPACE, log_to_driver=False)
-        if job.what == "claim":
-            made = util.placement_group([{f"{NODE}{job.node}": SHARE}], name=job.launch, lifetime="detached")
-            ray.get(made.ready(), timeout=SECONDS / 2)
-        elif job.what == "end":
-            util.remove_placement_group(util.get_placement_group(job.launch))
-        held: dict[str, list[str]] = {}
-        groups: dict[str, Any] = util.placement_group_table()
-        for each in groups.values():
-            if each["state"] == "CREATED" and each["name"].startswith(PREFIX):
-                for resource in (one for bundle in each["bundles"].values() for one in bundle):
-                    held.setdefault(resource.removeprefix(NODE), []).append(each["name"])
-        alive = [each for each in ray.nodes() if each["Alive"]]
-    except ValueError as error:
-        if job.what == "end" and "Failed to look up" in str(error):
-            return []
-        raise Unavailable(f"the Ray cluster at {job.address} refuses: {error}") from None
-    except (ray.exceptions.RayError, ConnectionError, RuntimeError) as error:
-        raise Unavailable(f"the Ray cluster at {job.address} cannot be worked with: {error}") from None
+        if not ray.is_initialized():
+            ray.init(address=job.address, namespace=SPACE, log_to_driver=False)
+        found = {each.address: each for each in _look(ray)}
+        if job.what == "claim" and job.node in found and not found[job.node].claims:
+            made = ray.util.placement_group([{f"{NODE}{job.node}": SHARE}], name=job.launch, lifetime="detached")
+            made.wait(timeout_seconds=SECONDS / 2)
+        elif job.what == "end" and any(job.launch in each.claims for each in found.values()):
+            ray.util.remove_placement_group(ray.util.get_placement_group(job.launch))
+        return _look(ray)
+    except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError) as error:
+        raise Unavailable(f"the Ray cluster at {job.address} cannot be worked with: {last_line(error)}") from None
+
+
+def _look(ray: Any) -> list[NodeState]:
+    held: dict[str, list[str]] = {}
+    groups: dict[str, Any] = ray.util.placement_group_table()
+    for each in groups.values():
+        if each["state"] == "CREATED" and each["name"].startswith(PREFIX):
+            for resource in (one for bundle in each["bundles"].values() for one in bundle):
+                held.setdefault(resource.removeprefix(NODE), []).append(each["name"])
+    alive = {each["NodeManagerAddress"]: each["Resources"] for each in ray.nodes() if each["Alive"]}
     return [
-        NodeState(
-            address=each["NodeManagerAddress"],
-            resources=each["Resources"],
-            claims=tuple(sorted(held.get(each["NodeManagerAddress"], ()))),
-        )
-        for each in alive
+        NodeState(address=address, resources=resources, claims=tuple(sorted(held.get(address, ()))))
+        for address, resources in alive.items()
     ]
 
 
@@ -88,6 +89,13 @@ class RayNodes:
             raise InvalidArgument(f"supply.providers.{name}: set ray.address, the cluster whose nodes these are")
         self.name = name
         self._prices, self._address = settings.prices, cluster.address
+        self._child = Child(f"the provider {name}", timeout=SECONDS, failure=Unavailable)
+        self._turn = threading.Lock()
+
+    def close(self) -> None:
+        """Leave the cluster; the next question joins it again."""
+        with self._turn:
+            self._child.close()
 
     def offers(self) -> Sequence[Offer]:
         return [self._offer(each) for each in self._act("look") if not each.claims]
@@ -97,13 +105,13 @@ class RayNodes:
 
     def launch(self, launch: Launch) -> Launch:
         node = launch.offer.instance
-        there = next((each for each in self._act("look") if each.address == node), None)
+        there = next((each for each in self._act("claim", launch.id, node) if each.address == node), None)
         if there is None:
             raise NotFound(f"{self.name} has no node '{node[:63]}'")
-        if others := [each for each in there.claims if each != launch.id]:
-            raise Conflict(f"the node {node} is claimed by the launch '{others[0][:63]}'")
-        if not there.claims:
-            self._act("claim", launch.id, node)
+        if launch.id not in there.claims:
+            if not there.claims:
+                raise Unavailable(f"the claim of {node} takes Ray long")
+            raise Conflict(f"the node {node} is claimed by the launch '{there.claims[0][:63]}'")
         return self._launch(launch.id, there, launch)
 
     def list(self) -> Sequence[Launch]:
@@ -117,9 +125,9 @@ class RayNodes:
         return ()
 
     def _act(self, what: Literal["look", "claim", "end"], launch: str = "", node: str = "") -> Sequence[NodeState]:
-        with Child(f"the provider {self.name}", timeout=SECONDS, failure=Unavailable) as child:
-            job = NodeAsk(address=self._address, what=what, launch=launch, node=node)
-            return child.run("argosy.supply.ray:act", job, tuple[NodeState, ...])
+        job = NodeAsk(address=self._address, what=what, launch=launch, node=node)
+        with self._turn:
+            return self._child.run("argosy.supply.ray:act", job, tuple[NodeState, ...])
 
     def _offer(self, node: NodeState) -> Offer:
         has = node.resources
