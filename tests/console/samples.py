@@ -41,6 +41,7 @@ from argosy.store.store import Store
 from argosy.telemetry.rates import Rates, Usage
 from argosy.trust.bundle import BUNDLE
 from tests.console.devices import fleets
+from tests.console.spent import spent
 from tests.console.used import tokens
 from tests.control.served import serve
 from tests.store.samples import FILES, model_lineage, model_manifest, put_alerts, write_folder
@@ -268,6 +269,7 @@ def services(home: Home, now: float, count: int = 50) -> Any:
     _jobs(home, store, now)
     fleets(store, now, HOSTILE)
     tokens(store, now, HOSTILE)
+    spent(store.database, now, HOSTILE)
     wanted = names(count)
     statuses = {name: _declare(state, name, at) for at, name in enumerate(wanted)}
     replicas = tuple(_replica(name, at, number, now) for at, name in enumerate(wanted) for number in range(2))
@@ -286,6 +288,7 @@ def services(home: Home, now: float, count: int = 50) -> Any:
         controller=controller,
         meter=Meter(now, replicas),
         jobs=SimpleNamespace(wake=lambda: None),
+        costs=SimpleNamespace(unpriced=("spam",)),
         intake=SimpleNamespace(dropped=Counter({"factory": 7})),
     )
 

@@ -73,6 +73,14 @@ class Band(NamedTuple):
     high: Values
 
 
+class Stack(NamedTuple):
+    """A part of stacked bars: its class in the style sheet, its name, its values."""
+
+    kind: str
+    name: str
+    values: Sequence[float]
+
+
 def spark(values: Values, label: str) -> Markup:
     """A line without axes, for the last quarter of an hour."""
     return _spark(tuple(values), label)
@@ -150,6 +158,33 @@ def lines(
         if values:
             title = f"{clock(at)} UTC: {values}"
             parts.append(_box("hover", x(at) - half, TOP, 2 * half, HEIGHT - TOP - BOTTOM, title))
+    return _svg("lines", WIDTH, HEIGHT, label, parts)
+
+
+def stacked(start: float, each: float, series: Sequence[Stack], label: str, show: Callable[[float], str]) -> Markup:
+    """Bars of `each` seconds from `start` on: the values of all series on top of each other, the first one lowest.
+    Negative values are not drawn."""
+    count = max((len(one.values) for one in series), default=0)
+    sums = [sum(max(one.values[place], 0.0) for one in series) for place in range(count)]
+    marks = ticks(0.0, max([*sums, 0.0]) or 1.0)
+    wide, end = (WIDTH - LEFT - RIGHT) / max(count, 1), start + each * max(count, 1)
+
+    def y(value: float) -> float:
+        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / marks[-1]
+
+    parts = [_grid(y(mark), show(mark) if mark else "0") for mark in marks]
+    for at, text in moments(start, end):
+        x = LEFT + (WIDTH - LEFT - RIGHT) * (at - start) / (end - start)
+        if LEFT + 24 < x < WIDTH - 22:
+            parts.append(f'<text class="tick mid" x="{x:.1f}" y="{HEIGHT - 4}">{escape(text)}</text>')
+    for place in range(count):
+        x, under = LEFT + place * wide + 0.5, 0.0
+        for one in series:
+            if (value := one.values[place]) > 0:
+                title = f"{clock(start + place * each)} UTC: {one.name} {show(value)} of {show(sums[place])}"
+                height = y(under) - y(under + value)
+                parts.append(_box(f"stack {escape(one.kind)}", x, y(under + value), max(wide - 1, 1), height, title))
+                under += value
     return _svg("lines", WIDTH, HEIGHT, label, parts)
 
 

@@ -15,7 +15,7 @@ from argosy.api.route import Services
 from argosy.console import chart, words
 from argosy.console.session import Sessions
 from argosy.spec.errors import ArgosyError
-from argosy.store import alerts, findings, jobs, usage
+from argosy.store import alerts, costs, findings, jobs, usage
 
 ROOT = "/console"
 HERE = Path(__file__).parent
@@ -75,7 +75,7 @@ class Console:
         self._read = float("-inf")
 
     def parts(self) -> frozenset[str]:
-        """Traffic, and of findings, alerts, jobs, tokens and fleets what something has written; none while the
+        """Traffic, and of findings, alerts, jobs, tokens, cost and fleets what something has written; none while the
         database is away."""
         if time.monotonic() - self._read > FRESH:
             try:
@@ -85,6 +85,7 @@ class Console:
                     "alerts": bool(alerts.read(self.database, most=1)),
                     "jobs": jobs.any_of(self.database),
                     "usage": bool(usage.totals(self.database)),
+                    "cost": costs.any_of(self.database),
                     "fleets": bool(self.services.store.fleets.every()),
                 }
             except ArgosyError:
@@ -129,6 +130,7 @@ def environment() -> Environment:
         "rate",
         "percent",
         "milliseconds",
+        "money",
         "size",
         "age",
         "since",

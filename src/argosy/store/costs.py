@@ -96,6 +96,11 @@ def read(database: Database, since: int, until: int) -> list[CostRow]:
     return ROWS.read(database, C.hour >= since, C.hour < until, order=(C.hour, C.endpoint, C.version, C.use, C.key))
 
 
+def any_of(database: Database) -> bool:
+    """Whether there is a row."""
+    return ROWS.any(database)
+
+
 def hours(database: Database, since: int, until: int) -> list[CostHour]:
     """The closed ones among these hours, oldest first."""
     return HOURS.read(database, H.hour >= since, H.hour < until, order=(H.hour,))
