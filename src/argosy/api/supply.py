@@ -1,19 +1,20 @@
 """`/v1/launches`: machines of providers. What is asked for here is written down; the rounds of the launcher do it."""
 
 import asyncio
+import re
 import time
 from typing import Annotated
 
 import msgspec
 
 from argosy.api.route import Route, Services, Why
-from argosy.spec.errors import NotFound
+from argosy.spec.errors import InvalidArgument, NotFound
 from argosy.spec.offer import Launch, Market
 from argosy.supply import offers
 from argosy.supply.launcher import Launcher, pick
 from argosy.supply.sweep import Finding
 
-Token = Annotated[str, msgspec.Meta(pattern="^[a-z0-9]{1,24}$")]
+TOKEN = re.compile(r"[a-z0-9]{1,24}")
 Text = Annotated[str, msgspec.Meta(max_length=253)]
 DAY = 86400.0
 
@@ -56,11 +57,11 @@ async def launches(services: Services, query: WhichLaunches) -> LaunchList:
 async def launch(services: Services, token: str, body: NewLaunch) -> Launch:
     """Have a machine launched. The same token again is the same launch. It is answered as it is written down."""
     launcher = services.launcher
-    checked = msgspec.convert(token, Token)
-    there = await asyncio.to_thread(launcher.launches.known, [launcher.name(checked)])
-    if there:
-        return there[launcher.name(checked)]
-    found = await asyncio.to_thread(_request, services, launcher, checked, body)
+    if not TOKEN.fullmatch(token):
+        raise InvalidArgument("a token has 1 to 24 of a-z and 0-9")
+    if there := await asyncio.to_thread(launcher.launches.known, [launcher.name(token)]):
+        return there[launcher.name(token)]
+    found = await asyncio.to_thread(_request, services, launcher, token, body)
     launcher.wake(found.offer.provider)
     return found
 

@@ -151,7 +151,7 @@ class Launcher:
             if finding.ends:
                 LOG.warning("%s: the machine %s is ended: %s", name, finding.machine, finding.said)
                 machine = next(each for each in theirs if each.machine == finding.machine and each.id == finding.launch)
-                provider.end(msgspec.structs.replace(machine, id=""))
+                self._end(provider, msgspec.structs.replace(machine, id=""))
         return self.findings[name]
 
     def _hear(self, events: Sequence[Event]) -> dict[str, Event]:
@@ -194,6 +194,9 @@ class Launcher:
             memory.doubt = True
         except ArgosyError as error:
             memory.refused = error.message  # an earlier answer may have been lost: the next lists decide
+        except Exception:
+            LOG.exception("%s: the launch %s was not asked for as it should", provider.name, launch.id)
+            memory.doubt = True
         else:
             self._take(launch, found)
 
@@ -236,7 +239,8 @@ class Launcher:
         try:
             provider.end(launch)
         except ArgosyError as error:
-            LOG.warning("%s did not end %s, which is tried again: %s", provider.name, launch.id, error.message)
+            what = launch.id or launch.machine
+            LOG.warning("%s did not end %s, which is tried again: %s", provider.name, what, error.message)
 
     def provider(self, name: str) -> Provider:
         """The one of this name. Raises NotFound."""
