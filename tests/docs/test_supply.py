@@ -12,7 +12,7 @@ from tests.docs import page
 def test_supply(reader):
     declared = list[str]()
     said = page.run("docs/guides/supply.md", reader, checks={"yaml": declared.append})
-    (external,) = strict.load_yaml(declared[0], Settings, "config.yaml").supply.external.values()
+    (external,) = strict.load_yaml(declared[1], Settings, "config.yaml").supply.external.values()
     assert (external.models, external.budget) == ({"support": "big-1"}, 25.0)
     listed, _, asked = said.partition("PROVIDER")[2].partition("PROVIDER")
     first = [line.split()[:2] for line in listed.splitlines()[1:]]
@@ -24,3 +24,8 @@ def test_supply(reader):
     assert '"trusted": true' in asked
     assert "aws       7 " in said
     assert "supply.external in config.yaml names nobody" in said
+    providers = strict.load_yaml(declared[0], Settings, "config.yaml").supply.providers
+    assert list(providers) == ["here", "lab", "cluster"]
+    launched = said.partition("LAUNCH")[2]
+    assert "use1-az1  ready  0.314" in launched
+    assert "ending" in launched
