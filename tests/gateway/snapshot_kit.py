@@ -108,8 +108,10 @@ def leaves(node: Resource) -> Iterator[Resource]:
         yield from node["action"]["typed_config"]["routes"]
         return
     matcher = node["matcher"]
+    for each in matcher.get("matcher_list", {"matchers": []})["matchers"]:
+        yield from leaves(each["on_match"])
     for by in ("prefix", "exact"):
-        table = cast("dict[str, Any]", matcher["matcher_tree"].get(f"{by}_match_map", {"map": {}}))
+        table = cast("dict[str, Any]", matcher.get("matcher_tree", {}).get(f"{by}_match_map", {"map": {}}))
         for branch in table["map"].values():
             yield from leaves(branch)
     yield from leaves(matcher["on_no_match"])

@@ -6,7 +6,6 @@ one a request gets is decided by a header with a secret of the two regions, whic
 sends has checked the caller's key, and says whose it is.
 """
 
-import re
 import ssl
 from collections.abc import Iterable
 
@@ -27,13 +26,15 @@ LOCAL_FIRST = 10_000
 HEALTH_SECONDS, HEALTH_TIMEOUT = 2.0, 2.0
 IDLE_HEALTH_SECONDS = 10.0
 """How often a peer is asked for a cluster that nobody has used yet."""
+LEFT_OUT = "10s"
+"""The longest that a replica is left out once it refused connections: others answer, so that it may be tried often."""
 OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
 def beyond(resource: Resource, endpoint: EndpointRoute) -> Resource:
     """The cluster with peers: all its hosts may be left, each request may be tried again, and a peer is asked whether
     the endpoint answers there. Requests to a peer, and to no other host, have the secret."""
-    outliers = {**resource.get("outlier_detection", {}), "max_ejection_percent": 100}
+    outliers = {**resource.get("outlier_detection", {}), "max_ejection_percent": 100, "max_ejection_time": LEFT_OUT}
     (threshold,) = resource["circuit_breakers"]["thresholds"]
     budget = {"budget_percent": {"value": 100}, "min_retry_concurrency": threshold["max_requests"]}
     options = {**resource["typed_extension_protocol_options"][OPTIONS], "http_filters": _marks()}
@@ -42,6 +43,7 @@ def beyond(resource: Resource, endpoint: EndpointRoute) -> Resource:
     return {
         **resource,
         "outlier_detection": outliers,
+        "common_lb_config": {"healthy_panic_threshold": {"value": 1}},  # where nobody is well, those here are asked
         "circuit_breakers": {"thresholds": [{**threshold, "retry_budget": budget}]},
         "typed_extension_protocol_options": {OPTIONS: options},
         "health_checks": [_health(endpoint, http2="http2_protocol_options" in options["explicit_http_config"])],
@@ -134,10 +136,10 @@ def _tls(peer: Peer) -> Resource:
 
 
 def retries(policy: Resource) -> Resource:
-    """The policy of retries where there are peers: the last attempt leaves out who was asked before it."""
+    """The policy of retries where there are peers: each attempt leaves out the region that was asked before it."""
     others = typed(
         EXTENSIONS + "retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
-        update_frequency=policy["num_retries"],
+        update_frequency=1,
     )
     return {**policy, "retry_priority": {"name": "envoy.retry_priorities.previous_priorities", "typed_config": others}}
 
@@ -147,13 +149,10 @@ def tokens(endpoints: Iterable[EndpointRoute]) -> dict[str, str]:
     return {peer.token: peer.region for each in endpoints for peer in each.peers if peer.token}
 
 
-def sent_by_peer(routes: list[Resource], endpoint: EndpointRoute) -> list[Resource]:
-    """These routes for requests of peers alone."""
-    secrets = "|".join(re.escape(token) for token in sorted(tokens([endpoint])))
-    header = {"name": TOKEN, "string_match": {"safe_regex": {"regex": secrets}}}
+def marked(routes: list[Resource]) -> list[Resource]:
+    """These routes for requests of peers, of which the access log says so."""
     found: list[Resource] = []
     for each in routes:
-        match = {**each["match"], "headers": [*each["match"].get("headers", []), header]}
         known = each.get("metadata", {}).get("filter_metadata", {}).get(LUA, {})
-        found.append({**each, "match": match, "metadata": {"filter_metadata": {LUA: {**known, "peer": True}}}})
+        found.append({**each, "metadata": {"filter_metadata": {LUA: {**known, "peer": True}}}})
     return found

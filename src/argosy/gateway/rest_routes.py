@@ -8,7 +8,7 @@ from argosy.gateway.clusters import HTTP
 from argosy.gateway.keys import device_limits
 from argosy.gateway.listener import RATE_LIMIT
 from argosy.gateway.model import EndpointRoute, GatewayConfig, Upstream
-from argosy.gateway.peers import health_path, sent_by_peer, tokens
+from argosy.gateway.peers import health_path
 from argosy.gateway.replies import LABEL_BYTES
 from argosy.gateway.targets import (
     ANY_REVISION,
@@ -51,8 +51,6 @@ def endpoint_paths(endpoint: EndpointRoute, targets: Targets) -> list[Resource]:
 def peer_paths(endpoint: EndpointRoute) -> list[Resource]:
     """Whether the endpoint answers here, for peers alone: it does; or it will once somebody asks, which is for when
     there is nothing better; or it does not."""
-    if not tokens([endpoint]):
-        return []
     route: Resource = {
         "match": {"path": health_path(endpoint)},
         "direct_response": {"status": 200 if endpoint.ready or endpoint.waiting else 503},
@@ -60,7 +58,7 @@ def peer_paths(endpoint: EndpointRoute) -> list[Resource]:
     }
     if not endpoint.ready:
         route["response_headers_to_add"] = [set_header("x-envoy-degraded", "true")]
-    return sent_by_peer([route], endpoint)
+    return [route]
 
 
 def row_paths(endpoint: EndpointRoute, targets: Targets) -> list[Resource]:

@@ -1,6 +1,6 @@
 """The route table: a tree over paths and, for gRPC, over the endpoint's name, so that many endpoints cost no more."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -19,34 +19,33 @@ LARGEST_ANSWER = 16 * 1024 * 1024
 
 
 class Branches(NamedTuple):
-    """What one endpoint has of the tree: routes below its two paths; for gRPC and as a model whole leaves."""
+    """What one endpoint has of the tree: routes below its two paths, for gRPC and as a model; and the same for requests
+    of peers, which stay here."""
 
     paths: list[Resource]
     rows: list[Resource]
-    calls: Resource
-    model: Resource
+    calls: list[Resource]
+    model: list[Resource]
+    of_peers: "Branches | None" = None
 
 
 def branches(endpoint: EndpointRoute, targets: Targets) -> Branches:
-    """Those of an endpoint, from nothing but itself. What comes from a peer has routes of its own, which stay
-    here."""
-    tables = _tables(endpoint, targets)
-    if peers.tokens([endpoint]):
-        far = msgspec.structs.replace(targets, beyond=bool(endpoint.elsewhere))
-        both = zip(tables, _tables(endpoint, far), strict=True)
-        tables = [[*peers.sent_by_peer(here, endpoint), *beyond] for here, beyond in both]
-    paths, rows, calls, model = tables
-    paths = [*peer_paths(endpoint), *paths]
-    return Branches(paths, [*language_routes.endpoint_paths(endpoint), *rows], _leaf(calls), _leaf(model))
+    """Those of an endpoint, from nothing but itself."""
+    if not peers.tokens([endpoint]):
+        return _branches(endpoint, targets)
+    paths, rows, calls, model = (peers.marked(each) for each in _branches(endpoint, targets)[:4])
+    here = Branches([*peer_paths(endpoint), *paths], rows, calls, model)
+    far = msgspec.structs.replace(targets, beyond=bool(endpoint.elsewhere))
+    return _branches(endpoint, far)._replace(of_peers=here)
 
 
-def _tables(endpoint: EndpointRoute, targets: Targets) -> list[list[Resource]]:
-    return [
+def _branches(endpoint: EndpointRoute, targets: Targets) -> Branches:
+    return Branches(
         endpoint_paths(endpoint, targets),
-        row_paths(endpoint, targets),
+        [*language_routes.endpoint_paths(endpoint), *row_paths(endpoint, targets)],
         endpoint_calls(endpoint, targets),
         language_routes.endpoint_routes(endpoint, targets),
-    ]
+    )
 
 
 def route_table(
@@ -55,10 +54,12 @@ def route_table(
     """The RDS resource; `each` are the branches of the endpoints, in their order."""
     names = [endpoint.endpoint for endpoint in endpoints]
     nobody, no_rows = answers.no_endpoint(endpoints), answers.no_endpoint(endpoints, ENDPOINTS)
-    rest = {base_path(name): _leaf([*one.paths, nobody]) for name, one in zip(names, each, strict=True)}
-    rest |= {rows_path(name): _leaf([*one.rows, no_rows]) for name, one in zip(names, each, strict=True)}
-    calls = {name: one.calls for name, one in zip(names, each, strict=True)}
-    models = {name: one.model for name, one in zip(names, each, strict=True)}
+    regions = peers.tokens(endpoints)
+    parts = list(zip(names, each, strict=True))
+    rest = {base_path(name): _branch(one, "paths", regions, nobody) for name, one in parts}
+    rest |= {rows_path(name): _branch(one, "rows", regions, no_rows) for name, one in parts}
+    calls = {name: _branch(one, "calls", regions) for name, one in parts}
+    models = {name: _branch(one, "model", regions) for name, one in parts}
     probes = server.routes(endpoints)
     *own, nothing = answers.gateway_paths(endpoints)
     unnamed = _leaf([*batch_routes(config), *language_routes.unnamed_routes(endpoints)])
@@ -75,7 +76,7 @@ def route_table(
         "envoy.config.route.v3.RouteConfiguration",
         name=NAME,
         max_direct_response_body_size_bytes=LARGEST_ANSWER,
-        virtual_hosts=[_virtual_host(config, routes["matcher"], known, peers.tokens(endpoints))],
+        virtual_hosts=[_virtual_host(config, routes["matcher"], known, regions)],
     )
 
 
@@ -99,6 +100,23 @@ def _virtual_host(
         ],
         "typed_per_filter_config": {LUA: keys.key_check(known, regions), **({RATE_LIMIT: rates} if rates else {})},
     }
+
+
+def _branch(
+    one: Branches, which: Literal["paths", "rows", "calls", "model"], regions: Iterable[str], *last: Resource
+) -> Resource:
+    """A leaf; where there are peers, two, of which theirs is for requests with one of their secrets."""
+    leaf = _leaf([*getattr(one, which), *last])
+    if one.of_peers is None:
+        return leaf
+    read = typed("envoy.type.matcher.v3.HttpRequestHeaderMatchInput", header_name=peers.TOKEN)
+    theirs: list[Resource] = [
+        {"single_predicate": {"input": {"name": "header", "typed_config": read}, "value_match": {"exact": each}}}
+        for each in sorted(regions)
+    ]
+    predicate = {"or_matcher": {"predicate": theirs}} if len(theirs) > 1 else theirs[0]
+    known = {"predicate": predicate, "on_match": _leaf([*getattr(one.of_peers, which), *last])}
+    return {"matcher": {"matcher_list": {"matchers": [known]}, "on_no_match": leaf}}
 
 
 def _leaf(routes: list[Resource]) -> Resource:
