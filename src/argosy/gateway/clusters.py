@@ -140,11 +140,9 @@ def hosts(
         for upstream in sorted(upstreams, key=lambda each: each.replica)
         if (address := _address(upstream, protocol)) is not None
     ]
-    groups = (
-        peers.localities(members, elsewhere, last=peers.PEERS in cluster_name)
-        if elsewhere
-        else {"endpoints": [{"lb_endpoints": members}] * bool(members)}
-    )
+    groups: Resource = {"endpoints": [{"lb_endpoints": members}] * bool(members)}
+    if elsewhere:
+        groups = peers.localities(members, elsewhere, last=peers.PEERS in cluster_name)
     return typed("envoy.config.endpoint.v3.ClusterLoadAssignment", cluster_name=cluster_name, **groups)
 
 

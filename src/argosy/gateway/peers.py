@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from argosy.gateway.access_log import LUA, MODEL
 from argosy.gateway.model import EndpointRoute
-from argosy.process.envoy import EXTENSIONS, Resource, extension, set_header, typed
+from argosy.process.envoy import Resource, extension, set_header
 from argosy.serving.internal_headers import KEY
 from argosy.spec.region import Peer
 
@@ -21,6 +21,7 @@ PEERS = "@peers"
 """Stands where a revision stands in the name of the cluster of peers alone; no revision can be called that."""
 TOKEN, WHOSE = "x-argosy-peer", "x-argosy-peer-key"
 """Headers from peer to peer: the secret of the two, and the id of the caller's key."""
+SECRET = f"%METADATA(UPSTREAM_HOST:{MODEL}:token)%"
 LOCAL_FIRST = 10_000
 """Percent. Replicas here get all requests while one in so many is well."""
 HEALTH_SECONDS, HEALTH_TIMEOUT = 2.0, 2.0
@@ -55,18 +56,12 @@ def beyond(resource: Resource, endpoint: EndpointRoute) -> Resource:
 
 def _marks() -> list[Resource]:
     """Filters of requests on their way to a host. A request may have been at a peer before it comes to a replica."""
-    to_peer = {
-        TOKEN: f"%METADATA(UPSTREAM_HOST:{MODEL}:token)%",
-        WHOSE: f"%REQ({KEY})%",
-    }
-    mutations: list[Resource] = [{"remove": name} for name in to_peer]
-    mutations += [{"append": set_header(name, value)} for name, value in to_peer.items()]
+    to_peer = {TOKEN: SECRET, WHOSE: f"%REQ({KEY})%"}
+    removed: list[Resource] = [{"remove": name} for name in to_peer]
+    changes = {"request_mutations": [*removed, *({"append": set_header(*each)} for each in to_peer.items())]}
+    mutation = "filters.http.header_mutation.v3.HeaderMutation"
     return [
-        extension(
-            "envoy.filters.http.header_mutation",
-            "filters.http.header_mutation.v3.HeaderMutation",
-            mutations={"request_mutations": mutations},
-        ),
+        extension("envoy.filters.http.header_mutation", mutation, mutations=changes),
         extension("envoy.filters.http.upstream_codec", "filters.http.upstream_codec.v3.UpstreamCodec"),
     ]
 
@@ -77,7 +72,6 @@ def health_path(endpoint: EndpointRoute) -> str:
 
 
 def _health(endpoint: EndpointRoute, *, http2: bool) -> Resource:
-    token = {"header": {"key": TOKEN, "value": f"%METADATA(UPSTREAM_HOST:{MODEL}:token)%"}}
     return {
         "interval": f"{HEALTH_SECONDS:g}s",
         "no_traffic_interval": f"{IDLE_HEALTH_SECONDS:g}s",
@@ -87,7 +81,7 @@ def _health(endpoint: EndpointRoute, *, http2: bool) -> Resource:
         "http_health_check": {
             "host": "argosy",
             "path": health_path(endpoint),
-            "request_headers_to_add": [token],
+            "request_headers_to_add": [set_header(TOKEN, SECRET)],
             "codec_client_type": "HTTP2" if http2 else "HTTP1",
         },
     }
@@ -107,16 +101,12 @@ def localities(here: list[Resource], peers: Iterable[Peer], *, last: bool = Fals
 
 
 def _host(peer: Peer) -> Resource:
-    tls = {"envoy.transport_socket_match": {"identity": _identity(peer)}} if peer.tls else {}
+    tls = {"envoy.transport_socket_match": {"identity": f"peer/{peer.region}"}} if peer.tls else {}
     return {
         "endpoint": {"address": {"socket_address": {"address": peer.host, "port_value": peer.port}}},
         "health_status": "HEALTHY",
         "metadata": {"filter_metadata": {MODEL: {"region": peer.region, "token": peer.token}, **tls}},
     }
-
-
-def _identity(peer: Peer) -> str:
-    return f"peer/{peer.region}"
 
 
 def _tls(peer: Peer) -> Resource:
@@ -132,16 +122,17 @@ def _tls(peer: Peer) -> Resource:
             "validation_context": {**trusted, "match_typed_subject_alt_names": [named]},
         },
     )
-    return {"name": _identity(peer), "match": {"identity": _identity(peer)}, "transport_socket": socket}
+    name = f"peer/{peer.region}"
+    return {"name": name, "match": {"identity": name}, "transport_socket": socket}
 
 
 def retries(policy: Resource) -> Resource:
     """The policy of retries where there are peers: each attempt leaves out the region that was asked before it."""
-    others = typed(
-        EXTENSIONS + "retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
-        update_frequency=1,
-    )
-    return {**policy, "retry_priority": {"name": "envoy.retry_priorities.previous_priorities", "typed_config": others}}
+    kind = "retry.priority.previous_priorities.v3.PreviousPrioritiesConfig"
+    return {
+        **policy,
+        "retry_priority": extension("envoy.retry_priorities.previous_priorities", kind, update_frequency=1),
+    }
 
 
 def tokens(endpoints: Iterable[EndpointRoute]) -> dict[str, str]:
