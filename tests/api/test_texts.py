@@ -74,7 +74,7 @@ WORDS = {
         "NewToken.reason",
     ),
     *("NewDeployment.fleet", "NewDeployment.match", "NewDeployment.actor", "NewDeployment.reason", "Wave.match"),
-    *("NewRegion.token", "NewRegion.fingerprint"),
+    *("Which.endpoint", "NewRegion.token", "NewRegion.fingerprint"),
     *(f"{each}.{field}" for each in ("NewRegion", "Drained", "Removed", "Placed") for field in ("actor", "reason")),
     *("NewLaunch.instance", "NewLaunch.region", "NewLaunch.zone", "NewLaunch.gpu"),
     *("NewLaunch.actor", "NewLaunch.reason"),

@@ -1,6 +1,7 @@
 """Two platforms as regions, each on a home of its own; the first holds the plan."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +18,19 @@ class Regions:
 
     def __init__(self, east: Home, west: Home) -> None:
         self.homes = {"east": east, "west": west}
+        self._start: dict[str, Callable[..., Up]] = {}
         self.up: dict[str, Up] = {}
+
+    def begin(self, start: dict[str, Callable[..., Up]]) -> None:
+        """Begin all of them."""
+        self._start = start
+        self.up = {name: each() for name, each in start.items()}
+        for each in self.up.values():
+            each.ready()
+
+    def restart(self, region: str) -> None:
+        """Begin a platform again that was killed."""
+        self.up[region] = self._start[region]().ready()
 
     def add(self) -> None:
         """Have the holder add the other region."""
@@ -25,7 +38,7 @@ class Regions:
         self.up["east"].call("PUT", "/v1/regions/west", body)
 
     def control(self, region: str) -> str:
-        return str(self.up[region].call("GET", "/v1/regions") and _control(self.homes[region]))
+        return str(json.loads(self.homes[region].control.read_bytes())["url"])
 
     def status(self, region: str, endpoint: str = "digits") -> dict[str, object]:
         """An endpoint in a region, as the holder has it."""
@@ -47,12 +60,6 @@ class Regions:
         return found.json()["outputs"][0]["data"][0]
 
 
-def _control(home: Home) -> str:
-    import json
-
-    return str(json.loads(home.control.read_bytes())["url"])
-
-
 @contextmanager
 def regions(folder: Path) -> Iterator[Regions]:
     """Two platforms with names; the second has no model of its own."""
@@ -62,9 +69,7 @@ def regions(folder: Path) -> Iterator[Regions]:
     found = Regions(*homes)
     try:
         with started(homes[0]) as east, started(homes[1]) as west:
-            found.up = {"east": east(), "west": west()}
-            for each in found.up.values():
-                each.ready()
+            found.begin({"east": east, "west": west})
             yield found
     finally:
         for home in homes:

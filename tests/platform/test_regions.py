@@ -39,8 +39,18 @@ def test_an_endpoint_runs_in_both_regions_with_one_key_and_goes_on_without_its_h
     both.up["east"].call("PUT", "/v1/endpoints/digits", {**declared, "model": "digits:2"}, wait=60)
     until(lambda: both.serving("west", "digits:2"))
     assert both.answers("west", key) == 5.0
+    both.up["east"].call("POST", "/v1/regions/west/drain", {"draining": True})
+    until(lambda: both.status("west")["replicas"] == 0)
+    assert both.status("east")["ready"] == 2, "it had taken the part of the other one before"
+    until(lambda: both.ask("west", key).status_code == 200)
+    both.up["east"].call("POST", "/v1/regions/west/drain", {"draining": False})
+    until(lambda: both.serving("west", "digits:2") and both.status("west")["ready"] == 1)
     both.up["east"].kill()
+    both.up["west"].kill()
+    both.restart("west")
     assert both.answers("west", key) == 5.0
+    there = both.up["west"].call("GET", "/v1/endpoints/digits", wait=60)
+    assert (there["state"], there["endpoint"]["regions"]) == ("ready", ["east", "west"])
 
 
 @pytest.mark.slow

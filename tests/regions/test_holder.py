@@ -177,7 +177,7 @@ def test_shares_are_never_more_than_the_limit_over_a_partition_and_a_new_holder(
     bed.passes(8)
 
     def shares():
-        own = bed.holder.own_keys([LIMITED])[0].limits.tokens_per_month
+        own = bed.holder.budgets.of("", [LIMITED])[0].limits.tokens_per_month
         return [own, bed.regions["east"].tokens, bed.regions["west"].tokens]
 
     assert shares() == [300, 300, 300]
@@ -201,10 +201,10 @@ def test_a_region_that_is_removed_leaves_its_share_to_the_others_in_the_next_per
     bed.passes(8)
     bed.store.remove("west", Cause())
     bed.passes(8)
-    assert bed.holder.own_keys([LIMITED])[0].limits.tokens_per_month + bed.regions["east"].tokens <= 600
+    assert bed.holder.budgets.of("", [LIMITED])[0].limits.tokens_per_month + bed.regions["east"].tokens <= 600
     bed.now += 40 * 86400
     bed.passes(8)
-    assert bed.holder.own_keys([LIMITED])[0].limits.tokens_per_month + bed.regions["east"].tokens == 900
+    assert bed.holder.budgets.of("", [LIMITED])[0].limits.tokens_per_month + bed.regions["east"].tokens == 900
 
 
 def test_a_region_of_another_holder_or_name_is_not_taken(bed):

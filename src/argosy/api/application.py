@@ -89,7 +89,7 @@ def application(
 ) -> Starlette:
     """The application. Unless `any_host`, only requests for a loopback name are answered, so that no web page can
     reach it through a name of its own. `pages` guard themselves."""
-    page, scraper = Page(services), token.ensure_metrics(services.home)
+    page, scraper = Page(services), token.ensure_of(services.home, "metrics")
     description = as_json(openapi.document(ROUTES, argosy.__version__))
 
     def guarded(path: str, method: str, handle: Endpointed, other: str = "", file: str = "") -> BaseRoute:
@@ -112,7 +112,7 @@ def application(
         return Response(await page.render(), media_type=CONTENT_TYPE)
 
     streams: set[object] = set()
-    known = token.ensure_gateway(services.home) if services.followers else ""
+    known = token.ensure_of(services.home, "gateway") if services.followers else ""
     routes = [
         guarded(each.path, each.method, _handler(each, services, streams), *((known, GATEWAY) if each.gateways else ()))
         for each in ROUTES

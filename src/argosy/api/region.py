@@ -33,7 +33,7 @@ class RegionApi:
 
     def __init__(self, services: Services) -> None:
         self._services, self._member = services, services.member
-        self._token = token.ensure_region(services.home)
+        self._token = token.ensure_of(services.home, "region")
         self._measuring: asyncio.Task[None] | None = None
 
     def routes(self) -> list[BaseRoute]:

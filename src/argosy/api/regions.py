@@ -59,30 +59,31 @@ class Placed(Why, frozen=True, kw_only=True, forbid_unknown_fields=True):
     replicas: dict[str, Replicas | None]
 
 
-async def every(services: Services) -> list[RegionStatus]:
+class Which(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of all endpoints, or of one."""
+
+    endpoint: str = ""
+
+
+async def every(services: Services, query: Which) -> list[RegionStatus]:
     """All regions, this platform first."""
-    holder = services.regions
+    holder, name = services.regions, query.endpoint
     await asyncio.to_thread(holder.load)
-    found = [own(services)] if holder.own and not services.member.order.holder else []
-    return found + [_status(each, holder.states.get(name)) for name, each in sorted(holder.regions.items())]
-
-
-def own(services: Services) -> RegionStatus:
-    """This platform as a region."""
-    holder, endpoints = services.regions, services.controller.view.endpoints
-    return RegionStatus(
-        name=holder.own,
-        url="",
-        own=True,
-        gateway=services.controller.gateway_url,
-        draining=holder.own in holder.draining,
-        heard=0.0,
-        endpoints={
-            name: reported(each, None, each.generation)
-            for name, each in endpoints.items()
-            if holder.own in each.endpoint.regions
-        },
-    )
+    found = [_status(each, holder.states.get(one)) for one, each in sorted(holder.regions.items())]
+    if holder.own and not services.member.order.holder:
+        mine = services.controller.view.endpoints.items()
+        endpoints = {
+            one: reported(each, None, each.generation) for one, each in mine if holder.own in each.endpoint.regions
+        }
+        drains, gateway = holder.own in holder.draining, services.controller.gateway_url
+        own = RegionStatus(name=holder.own, url="", own=True, gateway=gateway, draining=drains, heard=0.0)
+        found.insert(0, msgspec.structs.replace(own, endpoints=endpoints))
+    if not name:
+        return found
+    return [
+        msgspec.structs.replace(each, endpoints={k: v for k, v in each.endpoints.items() if k == name})
+        for each in found
+    ]
 
 
 def _status(region: Region, state: RegionState | None) -> RegionStatus:

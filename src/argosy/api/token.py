@@ -13,39 +13,20 @@ def path(home: Home) -> Path:
     return home.run / "token"
 
 
-def metrics_path(home: Home) -> Path:
-    """Where the token lies that opens `/metrics` alone. It stays when the platform ends: others hold copies."""
-    return home.root / "metrics.token"
-
-
 def ensure(home: Home) -> str:
     """The token of this home, made if there is none. One that others could read is replaced."""
     return _read_or_make(path(home))
 
 
-def ensure_metrics(home: Home) -> str:
-    """The token that opens `/metrics`, made if there is none. One that others could read is replaced."""
-    return _read_or_make(metrics_path(home))
+def path_of(home: Home, what: str) -> Path:
+    """Where a token lies that opens one thing: `metrics`; `gateway`, by which gateways elsewhere follow; `region`,
+    by which the holder of a plan gives orders. It stays when the platform ends: others hold copies."""
+    return home.root / f"{what}.token"
 
 
-def gateway_path(home: Home) -> Path:
-    """Where the token lies by which gateways elsewhere follow the controller, and nothing more. It stays."""
-    return home.root / "gateway.token"
-
-
-def ensure_gateway(home: Home) -> str:
-    """The token of gateways, made if there is none. One that others could read is replaced."""
-    return _read_or_make(gateway_path(home))
-
-
-def region_path(home: Home) -> Path:
-    """Where the token lies by which the holder of a plan reaches this region, and nothing more. It stays."""
-    return home.root / "region.token"
-
-
-def ensure_region(home: Home) -> str:
-    """The token of the holder, made if there is none. One that others could read is replaced."""
-    return _read_or_make(region_path(home))
+def ensure_of(home: Home, what: str) -> str:
+    """Such a token, made if there is none. One that others could read is replaced."""
+    return _read_or_make(path_of(home, what))
 
 
 def _read_or_make(file: Path) -> str:

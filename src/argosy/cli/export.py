@@ -58,13 +58,13 @@ def grafana(output: Path, job: str, target: str | None, prometheus: str, as_json
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,63}", job):
         raise InvalidArgument(f"--job '{job[:63]}' must be letters, digits, '_' and '-'")
     home = place()
-    token.ensure_metrics(home)
+    token.ensure_of(home, "metrics")
     folder = output.expanduser().absolute()
     wanted = target or _target()
     if not re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}", wanted):
         raise InvalidArgument(f"--target '{wanted[:100]}' must be HOST:PORT, as in 127.0.0.1:7070")
     paths = write(
-        folder, files(wanted, token.metrics_path(home), job, prometheus, folder, tls.scraped(home, settings()))
+        folder, files(wanted, token.path_of(home, "metrics"), job, prometheus, folder, tls.scraped(home, settings()))
     )
     shown = [str(path) for path in paths]
     emit(shown, as_json, lambda: click.echo("\n".join(shown)))

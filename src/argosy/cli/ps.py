@@ -9,6 +9,7 @@ from argosy.cli.completion import endpoints
 from argosy.cli.curl import endpoint_call
 from argosy.cli.here import control
 from argosy.cli.output import Columns, emit, table
+from argosy.cli.regions import in_regions
 from argosy.console.words import since, size
 
 ENDPOINTS: Columns = {
@@ -39,7 +40,7 @@ def ps(name: str | None, as_json: bool) -> None:
     slos: [{name, objective, latency, days, budget, severity, reason}], …}],
     replicas: [{id, endpoint, revision, version, phase, pid, started, restarts, memory, …}],
     recorder: {pid, records, dropped, waiting, problem, …} or null,
-    away: {target: why its place is not heard}}.
+    away: {target: why its place is not heard}, regions: [as argosy regions ls has them]}.
 
     \b
     Example:
@@ -50,7 +51,9 @@ def ps(name: str | None, as_json: bool) -> None:
     endpoints = [api.endpoint(name)] if name else api.endpoints()
     replicas = [one for one in api.replicas() if name in (None, one["endpoint"])]
     status = api.get("/v1/status")
-    found = {"endpoints": endpoints, "replicas": replicas} | {each: status[each] for each in ("recorder", "away")}
+    status["regions"] = api.get("/v1/regions", endpoint=name)
+    more = {each: status[each] for each in ("recorder", "away", "regions")}
+    found = {"endpoints": endpoints, "replicas": replicas} | more
     emit(found, as_json, lambda: _print(endpoints, replicas, status, name))
 
 
@@ -70,6 +73,9 @@ def _print(
     if replicas:
         click.echo()
         table(REPLICAS, replicas)
+    if any(not one["own"] for one in status["regions"]):
+        click.echo()
+        in_regions(status["regions"])
     if recorder := status["recorder"]:
         problem = f"; {recorder['problem']}" if recorder["problem"] else ""
         click.echo(f"\nrecorder: {recorder['records']:,} requests kept, {recorder['dropped']:,} dropped{problem}")

@@ -89,13 +89,19 @@ COLUMNS: Columns = {
 def shown(found: list[dict[str, Any]]) -> None:
     """The regions, their endpoints, and what is wrong."""
     table(COLUMNS, found, empty="no regions yet: argosy regions add NAME URL --token -")
+    if any(one["endpoints"] for one in found):
+        click.echo()
+    in_regions(found)
+
+
+def in_regions(found: list[dict[str, Any]]) -> None:
+    """Endpoints by region, and what is wrong there."""
     rows = [
         (name, one["name"], each["state"], each["serving"] or each["version"], f"{each['ready']}/{each['replicas']}")
         for one in found
         for name, each in one["endpoints"].items()
     ]
     if rows:
-        click.echo()
         table(("endpoint", "region", "state", "version", "ready"), sorted(rows))
     for one in found:
         if one["away"]:
@@ -147,9 +153,9 @@ def token() -> None:
     Example:
       argosy regions token
     """
-    from argosy.api.token import ensure_region
+    from argosy.api.token import ensure_of
 
-    click.echo(ensure_region(place()))
+    click.echo(ensure_of(place(), "region"))
 
 
 @regions.command(cls=Command)

@@ -159,13 +159,13 @@ class Platform:
             here,
             partial(ControlLink, self.store),
             own=region.name,
-            token=token.ensure_region(self.home) if region.name else "",
+            token=token.ensure_of(self.home, "region") if region.name else "",
             holder=self.store.database.platform(),
             term=term,
         )
         holder.changed = self.controller.wake
         self.controller.own_part = lambda each: each if each.name in member.held else holder.own_part(each)
-        self.controller.own_keys = lambda records: member.keys(holder.own_keys(records))
+        self.controller.own_keys = lambda records: member.keys(holder.budgets.of(region.name, records))
         self.controller.peers = lambda: (*(member.peers or holder.peers), *self.overflow.peers())
         return holder, member
 

@@ -150,7 +150,7 @@ async def publish(platform: Platform, every: float = PUBLISHED) -> None:
     try:
         while True:
             shown = platform.certificate.path.read_text("ascii") if platform.certificate else ""
-            wanted = ((CONTROL, token.ensure(home), shown), (GATEWAY, token.ensure_gateway(home), shown))
+            wanted = ((CONTROL, token.ensure(home), shown), (GATEWAY, token.ensure_of(home, "gateway"), shown))
             if wanted != last:
                 for owner in await cluster.list("apps/v1", "Deployment", f"{PART}={CONTROL}"):
                     owner |= {"apiVersion": "apps/v1", "kind": "Deployment"}

@@ -192,10 +192,6 @@ class Holder:
         if self.budgets.of(self.own, shared) != before:
             self.changed()
 
-    def own_keys(self, records: Sequence[KeyRecord]) -> Sequence[KeyRecord]:
-        """Keys with the share of this platform in their limits."""
-        return self.budgets.of(self.own, records)
-
     def _tell(self, peers: tuple[Peer, ...]) -> None:
         if peers != self.peers:
             self.peers = peers
