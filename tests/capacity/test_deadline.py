@@ -5,11 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from argosy.capacity import deadline as grid
-from argosy.capacity.deadline import DeadlineJob, DeadlineObservation, Market, begin, decide
+from argosy.capacity.deadline import DeadlineJob, DeadlineObservation, begin, decide
+from argosy.capacity.spot import Zone
 from argosy_simulators.deadline import ours, replay
 
 JOB = DeadlineJob(
-    markets=(Market(name="a1", price=0.3), Market(name="b1", price=0.5)),
+    markets=(Zone(name="a1", region="a", price=0.3), Zone(name="b1", region="b", price=0.5)),
     work=4 * 3600,
     deadline=7 * 3600,
     changeover=600,
@@ -53,7 +54,7 @@ def test_where_there_is_always_spot_all_is_done_there_at_the_lower_price():
 def test_it_waits_while_there_is_slack_and_pays_when_there_is_none():
     assert at(ONE, 0, 0, (False,)).run is None
     assert at(ONE, 2.75, 0, (True,)).run == -1
-    assert "as another loss might miss the deadline" in at(ONE, 2.75, 0, (True,)).reason
+    assert "and another loss might miss the deadline" in at(ONE, 2.75, 0, (True,)).reason
 
 
 def test_a_choice_tells_its_price():
@@ -62,7 +63,7 @@ def test_a_choice_tells_its_price():
 
 
 def test_spot_that_costs_as_much_as_on_demand_is_not_changed_to():
-    dear = msgspec.structs.replace(ONE, markets=(Market(name="a1", price=1.0),))
+    dear = msgspec.structs.replace(ONE, markets=(Zone(name="a1", region="a", price=1.0),))
     assert at(dear, 2, 2, (True,), running=-1).run == -1
 
 

@@ -26,6 +26,7 @@ GROUPS = (
     "fleet",
     "regions",
     "hosts",
+    "supply",
 )
 
 

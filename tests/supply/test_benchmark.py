@@ -32,14 +32,14 @@ def cheat(tmp_path, old: str, new: str) -> Child:
 
 def test_a_machine_shows_what_it_has(tmp_path):
     found = show(cheat(tmp_path, "", ""), Figures(memory=2 * 8 * 1024), LITTLE)
-    assert found.admission.admitted, found.admission.reasons
+    assert found.refused == ()
     assert found.measured.memory == 2 * 8 * 1024
     assert min(found.measured.compute, found.measured.disk, found.measured.network, found.measured.rtt) > 0
 
 
 def test_it_is_refused_for_what_it_lacks(tmp_path):
     found = show(cheat(tmp_path, "", ""), Figures(compute=1e18, gpu_memory=80e9), LITTLE)
-    assert [reason.split()[0] for reason in found.admission.reasons] == ["compute", "gpu_memory"]
+    assert [reason.split()[0] for reason in found.refused] == ["compute", "gpu_memory"]
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_it_is_refused_for_what_it_lacks(tmp_path):
 )
 def test_an_answer_that_is_not_right_refuses_it(tmp_path, old, new, told):
     found = show(cheat(tmp_path, old, new), Figures(memory=2 * 8 * 1024), LITTLE)
-    assert f"the answer to '{told}' is wrong" in found.admission.reasons
+    assert f"the answer to '{told}' is wrong" in found.refused
 
 
 def test_one_that_never_answers_is_given_up():

@@ -14,6 +14,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from argosy.capacity.spot import Zone
+
 AGES = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Hours from which a rate holds."""
 RETURNS = (1.09, 1.51, 0.46, 0.34, 0.27, 0.26, 0.12)
@@ -34,18 +36,11 @@ Table = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float64]
 
 
-class Market(msgspec.Struct, frozen=True, kw_only=True):
-    """Spot capacity of a zone, at a price an hour."""
-
-    name: str
-    price: float
-
-
 class DeadlineJob(msgspec.Struct, frozen=True, kw_only=True):
     """`work` seconds, to be done `deadline` seconds after the begin. A start anywhere takes `changeover` seconds before
     the work goes on. `tick`: seconds between two looks. `on_demand`: the price an hour of what is always to be had."""
 
-    markets: tuple[Market, ...]
+    markets: tuple[Zone, ...]
     work: float
     deadline: float
     changeover: float
@@ -118,37 +113,25 @@ def decide(job: DeadlineJob, seen: DeadlineObservation, state: DeadlineState) ->
         running = None
     left = seen.left if running is not None else 0.0
     slack = (job.deadline - seen.elapsed) - (job.work - seen.done)
-    if slack - left < job.changeover + job.tick and running != -1:
-        reason = (
-            f"{slack / 3600:.1f} hours more than the work needs: on demand, as another loss might miss the deadline"
-        )
-        return DeadlineDecision(run=-1, reason=reason), state
+    tight, told = slack - left < job.changeover + job.tick, f"{slack / 3600:.1f} hours of slack"
+    if tight and running != -1:
+        return DeadlineDecision(run=-1, reason=f"on demand: {told}, and another loss might miss the deadline"), state
     best = running if running is not None and running >= 0 else _market(job, seen, state)
     known = state.any if best is None else state.markets[best]
     price = job.markets[0 if best is None else best].price / job.on_demand
-    table, cell = _table(
-        state.any.factor(0),
-        known.factor(1),
-        _replaced(state),
-        job.work / 3600,
-        job.deadline / 3600,
-        job.changeover / 3600,
-        round(price, 2),
-    )
+    hours = [each / 3600 for each in (job.work, job.deadline, job.changeover)]
+    table, cell = _table(state.any.factor(0), known.factor(1), _replaced(state), *hours, round(price, 2))
     mode = WAIT if running is None else DEMAND if running == -1 else SPOT
     place = _bin(known.age) + (len(AGES) if best is not None else 0)
     time = min(int((job.deadline - seen.elapsed) / 3600 / cell), table.shape[0] - 1)
     work = min(math.ceil((job.work - seen.done + left) / 3600 / cell), table.shape[3] - 1)
     action = int(table[time, place, mode, work])
-    if running == -1 and (action == DEMAND or slack - left < job.changeover + job.tick):
-        return DeadlineDecision(run=-1, reason=f"stays on demand, {slack / 3600:.1f} hours of slack"), state
+    if action == DEMAND or (running == -1 and tight):
+        return DeadlineDecision(run=-1, reason=f"on demand: {told} are better kept"), state
     if action == SPOT and best is not None:
-        market = job.markets[best]
-        told = f"{market.name} for {market.price:.2f} an hour, {job.on_demand:.2f} on demand"
-        return DeadlineDecision(run=best, reason=told), state
-    if action == DEMAND:
-        return DeadlineDecision(run=-1, reason=f"on demand: {slack / 3600:.1f} hours of slack are better kept"), state
-    return DeadlineDecision(run=None, reason=f"waits for spot: {slack / 3600:.1f} hours of slack"), state
+        price = f"{job.markets[best].price:.2f} an hour, {job.on_demand:.2f} on demand"
+        return DeadlineDecision(run=best, reason=f"{job.markets[best].name} for {price}"), state
+    return DeadlineDecision(run=None, reason=f"waits for spot: {told}"), state
 
 
 def _learn(job: DeadlineJob, seen: DeadlineObservation, state: DeadlineState) -> DeadlineState:

@@ -1,24 +1,17 @@
 """`argosy hosts`: machines of strangers."""
 
 import sys
+import time
 
 import click
 import msgspec
 
 from argosy.cli.base import Command, Group, json_option
-from argosy.cli.output import emit, table
+from argosy.cli.completion import endpoints
+from argosy.cli.output import Columns, emit, table
 from argosy.spec.errors import InvalidArgument
 
-WORK, BYTES, RATE = (1e9, "G multiply-adds/s"), (1e9, "GB"), (1e6, "MB/s")
-UNITS = {
-    "compute": WORK,
-    "memory": BYTES,
-    "disk": RATE,
-    "network": RATE,
-    "rtt": (1e-3, "ms"),
-    "gpu_compute": WORK,
-    "gpu_memory": BYTES,
-}
+SCORES: Columns = {name: name for name in ("replica", "canaries", "disagreed", "evicted")}
 
 
 @click.group(cls=Group)
@@ -28,22 +21,23 @@ def hosts() -> None:
     \b
     Example:
       argosy hosts check --on 'ssh worker' --claim compute=2e11 --claim memory=64e9
+      argosy hosts watch digits
     """
 
 
 @hosts.command(cls=Command)
 @click.option("--on", metavar="COMMAND", default="", help="Runs a command there, as in 'ssh worker'; else here.")
 @click.option("--claim", "claims", metavar="NAME=NUMBER", multiple=True, help="What it has to show.")
-@click.option("--seconds", type=click.FloatRange(5, 600), default=60.0, show_default=True, help="For all of it.")
-@click.option("--memory", type=click.FloatRange(0, 1e13), default=4e9, show_default=True, help="Bytes at most.")
+@click.option("--seconds", type=float, default=60.0, show_default=True, help="For all of it.")
+@click.option("--memory", type=float, default=4e9, show_default=True, help="Bytes to fill, at most.")
 @json_option
 def check(on: str, claims: tuple[str, ...], seconds: float, memory: float, as_json: bool) -> None:
     """Have a machine show what it can do, within a minute.
 
     Timed challenges whose answers are checked: products of matrices, memory that is filled and read at places it could
-    not foresee, the disk, the network. Needs Python with numpy there. NAME is compute, memory, disk, network, rtt,
-    gpu_compute or gpu_memory. Ends with 1 where the machine is less than it claims. JSON: {measured, admission:
-    {reasons}, seconds}.
+    not foresee, the disk, the network. Needs Python with numpy there. NAME is compute (multiply-adds a second), memory,
+    gpu_memory (bytes), disk, network (bytes a second), rtt (seconds) or gpu_compute. Ends with 1 where the machine is
+    less than it claims. JSON: {measured, refused, seconds}.
 
     \b
     Example:
@@ -53,31 +47,72 @@ def check(on: str, claims: tuple[str, ...], seconds: float, memory: float, as_js
     from argosy.supply.benchmark import Effort, program, show
     from argosy.supply.hosts import Figures
 
-    claimed = msgspec.convert(_claims(claims), Figures)
+    try:
+        claimed = msgspec.convert(dict(one.split("=", 1) for one in claims), Figures, strict=False)
+    except ValueError as error:
+        raise InvalidArgument(f"--claim {' '.join(claims)}: {error}; give NAME=NUMBER, as in memory=2e9") from None
+    if not (0 < seconds < 3600 and 0 <= memory < 1e13):
+        raise InvalidArgument("--seconds is up to an hour, --memory a number of bytes")
     found = show(program(place().root, on), claimed, Effort(seconds=seconds, memory=memory))
-    figures = msgspec.structs.asdict(found.measured)
-    rows = [(name, f"{figures[name] / unit:,.2f} {word}") for name, (unit, word) in UNITS.items() if figures[name]]
+    rows = [(name, f"{figure:.3g}") for name, figure in msgspec.structs.asdict(found.measured).items() if figure]
 
     def render() -> None:
-        table(("", f"in {found.seconds:.0f} s"), rows)
-        for reason in found.admission.reasons:
-            click.echo(f"refused: {reason}")
-        if found.admission.admitted:
-            click.echo("admitted: it is what it claims")
+        table(("figure", "measured"), rows)
+        for line in [f"refused: {reason}" for reason in found.refused] or ["admitted: it is what it claims"]:
+            click.echo(line)
 
     emit(msgspec.to_builtins(found), as_json, render)
-    if not found.admission.admitted:
+    if found.refused:
         sys.exit(1)
 
 
-def _claims(given: tuple[str, ...]) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for one in given:
-        name, _, number = one.partition("=")
-        if name not in UNITS:
-            raise InvalidArgument(f"--claim {one}: there is no '{name}'; choose from {', '.join(UNITS)}")
-        try:
-            found[name] = float(number)
-        except ValueError:
-            raise InvalidArgument(f"--claim {one}: '{number}' is no number, as in {name}=2e9") from None
-    return found
+@hosts.command(cls=Command)
+@click.argument("name", shell_complete=endpoints)
+@click.option("--every", type=float, default=120.0, show_default=True, help="Seconds between two, on average.")
+@click.option("--for", "seconds", type=float, default=3600.0, show_default=True, help="Seconds in all.")
+@click.option("--key", envvar="ARGOSY_KEY", help="An API key; by default ARGOSY_KEY, else the one kept by deploy.")
+@json_option
+def watch(name: str, every: float, seconds: float, key: str | None, as_json: bool) -> None:
+    """Replay golden examples in the traffic of an endpoint, at random times, and score each replica.
+
+    They go through the gateway and look as any request does; while something speaks against a replica, they come seven
+    times as often. Ends with 1 where a replica is to be evicted: its answers are not the package's, and chance is no
+    explanation. JSON: [{replica, canaries, disagreed, evicted, why}].
+
+    \b
+    Example:
+      argosy hosts watch digits --every 60 --for 3600
+    """
+    import httpx
+
+    from argosy.cli import here
+    from argosy.cli.predict import target
+    from argosy.packaging.package import stored
+    from argosy.supply.canaries import Canaries, Heard
+
+    if not (0 < every < 1e6 and 0 <= seconds < 1e9):
+        raise InvalidArgument("--every and --for are numbers of seconds")
+    status, said = here.control().endpoint(name), dict[str, str]()
+    where, key = target(name, None, key)
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    with here.store() as store, httpx.Client(headers=headers, timeout=status["endpoint"]["timeout"]) as client:
+        canaries = Canaries(
+            stored(store, status["digest"]), status["revision"], client, f"{where}/v2/models/{name}/infer"
+        )
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and not any(each.evicted for each in canaries.scores.values()):
+            time.sleep(min(canaries.pause(every), left))
+            try:
+                heard = canaries.once()
+            except httpx.HTTPError as error:
+                heard = Heard(why=f"no answer: {error}")
+            if heard.why and said.get(heard.replica) != heard.why:
+                said[heard.replica] = heard.why
+                click.echo(f"{heard.replica or name}: {heard.why}", err=True)
+    rows = [
+        {"replica": replica, "why": said.get(replica, "")} | {each: getattr(score, each) for each in list(SCORES)[1:]}
+        for replica, score in sorted(canaries.scores.items())
+    ]
+    emit(rows, as_json, lambda: table(SCORES, rows))
+    if any(row["evicted"] for row in rows):
+        sys.exit(1)

@@ -23,7 +23,7 @@ from argosy.process.launch import Child, ours
 from argosy.spec.errors import DeadlineExceeded, Unavailable
 from argosy.supply import challenges
 from argosy.supply.challenges import SPAN, receive, send
-from argosy.supply.hosts import Admission, Figures, admit
+from argosy.supply.hosts import Figures, admit
 
 BLOCK = 8 * SPAN
 READS = 4096
@@ -43,10 +43,10 @@ class Effort(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
-    """What a machine showed in `seconds`, and whether that is what it claims."""
+    """What a machine showed in `seconds`, and what speaks against it."""
 
     measured: Figures
-    admission: Admission
+    refused: tuple[str, ...]
     seconds: float
 
 
@@ -135,8 +135,8 @@ def show(given: Child, claimed: Figures, effort: Effort | None = None) -> Shown:
         network=2 * effort.network / max(network - rtt, 1e-6),
         rtt=rtt,
     )
-    admission = admit(msgspec.structs.replace(claimed, memory=most), measured, wrong=wrong)
-    return Shown(measured=measured, admission=admission, seconds=time.perf_counter() - begun)
+    refused = admit(msgspec.structs.replace(claimed, memory=most), measured, wrong=wrong)
+    return Shown(measured=measured, refused=refused, seconds=time.perf_counter() - begun)
 
 
 def _places(count: int, seed: int) -> tuple[Any, Any]:

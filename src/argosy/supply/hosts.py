@@ -42,20 +42,9 @@ def claimed(offer: Offer) -> Figures:
     return Figures(compute=CORE * offer.cpus, memory=offer.memory, gpu_memory=offer.gpu_memory * offer.count)
 
 
-class Admission(msgspec.Struct, frozen=True, kw_only=True):
-    """`reasons` are empty for a host that is admitted."""
-
-    reasons: tuple[str, ...] = ()
-
-    @property
-    def admitted(self) -> bool:
-        """Whether nothing speaks against it."""
-        return not self.reasons
-
-
-def admit(claimed: Figures, measured: Figures, *, wrong: str = "", tolerance: float = 0.1) -> Admission:
-    """Compare what was measured with what is claimed, up to a share `tolerance`. `wrong`: which answer of the benchmark
-    was not right, if one was."""
+def admit(claimed: Figures, measured: Figures, *, wrong: str = "", tolerance: float = 0.1) -> tuple[str, ...]:
+    """What speaks against a host: where what was measured is less than what is claimed, up to a share `tolerance`, and
+    which answer of the benchmark was `wrong`."""
     reasons = [f"the answer to '{wrong}' is wrong"] if wrong else []
     for name in Figures.__struct_fields__:
         claim, found = getattr(claimed, name), getattr(measured, name)
@@ -63,9 +52,11 @@ def admit(claimed: Figures, measured: Figures, *, wrong: str = "", tolerance: fl
             reasons.append(f"{name} is not a number of 0 or more: {claim:g} claimed, {found:g} measured")
         elif name == "rtt" and claim and found > claim * (1 + tolerance) + 0.002:
             reasons.append(f"rtt is {found * 1000:.1f} ms, {claim * 1000:.1f} ms claimed")
+        elif claim and not found:
+            reasons.append(f"{name} is claimed, {claim:.3g}, and was not shown")
         elif name != "rtt" and found < claim * (1 - tolerance):
             reasons.append(f"{name} is {found:.3g}, {claim:.3g} claimed: {found / claim:.0%} of it")
-    return Admission(reasons=tuple(reasons))
+    return tuple(reasons)
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):

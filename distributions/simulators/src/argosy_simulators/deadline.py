@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 import msgspec
 import numpy as np
 
-from argosy.capacity.deadline import DeadlineDecision, DeadlineJob, DeadlineObservation, Market, begin, decide
+from argosy.capacity.deadline import DeadlineDecision, DeadlineJob, DeadlineObservation, begin, decide
 from argosy.spec.errors import InvalidArgument
-from argosy_simulators.spot import SpotTrace, Ticks
+from argosy_simulators.spot import SpotTrace, Ticks, zones
 
 Policy = Callable[[DeadlineObservation], DeadlineDecision]
 Maker = Callable[[DeadlineJob], Policy]
@@ -146,9 +146,8 @@ def job(trace: SpotTrace, *, work: float, deadline: float, changeover: float, pr
     """A job of `work` hours, in markets of one price. Raises InvalidArgument."""
     if not 0 < work <= deadline - changeover or changeover < 0:
         raise InvalidArgument(f"{work:g} hours of work and a changeover of {changeover:g} do not fit into {deadline:g}")
-    markets = tuple(Market(name=name, price=price) for name in trace.zones)
     return DeadlineJob(
-        markets=markets,
+        markets=zones(trace, price),
         work=work * 3600,
         deadline=deadline * 3600,
         changeover=changeover * 3600,

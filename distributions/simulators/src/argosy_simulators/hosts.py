@@ -140,7 +140,7 @@ def play(
     host: Host, random: np.random.Generator, *, score: Score | None = None, rules: Rules = RULES, fresh: float = 1.0
 ) -> Run:
     """An admission, then traffic. `fresh`: the share of canaries that this host has not been asked before."""
-    if score is None and not admit(CLAIM, host.measured).admitted:
+    if score is None and admit(CLAIM, host.measured):
         return Run(minutes=0, canaries=0, requests=0, score=Score())
     score = score or Score()
     before, slowdown = score.canaries, np.asarray(host.slowdown)
@@ -173,7 +173,7 @@ def catch(cheat: str, trials: int, lives: Sequence[Score], seed: int, *, fresh: 
     minutes = list[float]()
     for trial in range(trials):
         host = (CHEATS | HARDER)[cheat](random)
-        if not admit(CLAIM, host.measured).admitted:
+        if admit(CLAIM, host.measured):
             minutes.append(0.0)
             continue
         found = play(host, random, score=lives[trial % len(lives)], fresh=fresh)
