@@ -11,8 +11,8 @@ from starlette.testclient import TestClient
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.settings import Home, Settings
 from argosy.spec.supply import External, SupplySettings
+from argosy.store import costs, open_store
 from argosy.store import offers as stored
-from argosy.store import open_store
 from argosy.supply import overflow
 from argosy.supply.external import OverflowConfig, cost, explain, most, offers, peers, price
 from argosy.supply.overflow import Overflow
@@ -75,6 +75,18 @@ def test_a_request_goes_there_with_its_name_and_key_and_costs_what_it_used(datab
     assert request.headers["authorization"] == "Bearer secret"
     assert not {"cookie", "x-argosy-peer", "x-argosy-peer-key"} & {*request.headers}
     assert spent(database) == {"cloud": pytest.approx(0.003)}
+    (row,) = costs.read(database, 0, 2**40)
+    assert (row.endpoint, row.version, row.use, row.key, row.region) == (
+        "chat",
+        "external/cloud",
+        "requests",
+        "k1",
+        "eu-west",
+    )
+    assert (row.hour, row.requests, row.tokens, row.seconds) == (int(NOON) // 3600 * 3600, 1, 1100, 0.0)
+    assert row.cost == pytest.approx(0.003)
+    with database.read() as connection:
+        assert costs.sums(connection, row.hour) == (0.0, 0.0)
 
 
 def test_who_is_not_the_gateway_is_refused(database, there):
@@ -232,7 +244,7 @@ def test_an_answer_without_usage(answer):
 
 
 def test_usage_under_its_other_names():
-    assert cost(OPENAI, b'{"usage": {"input_tokens": 1000, "output_tokens": 100}}') == pytest.approx(0.003)
+    assert cost(OPENAI, b'{"usage": {"input_tokens": 1000, "output_tokens": 100}}') == (pytest.approx(0.003), 1100)
 
 
 @pytest.mark.parametrize(

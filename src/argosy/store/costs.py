@@ -13,6 +13,8 @@ from argosy.store.table import RowMapper, insert, table_of
 HOUR = 3600
 RETENTION = 400 * 86400
 """Seconds for which hours are retained."""
+EXTERNAL = "external/"
+"""What the version of a row begins with whose requests an external provider answered: its name follows."""
 SUMS = ("seconds", "cost", "requests", "tokens")
 
 
@@ -77,10 +79,11 @@ def merged(rows: Iterable[CostRow]) -> list[CostRow]:
 
 
 def sums(connection: sa.Connection, hour: int) -> tuple[float, float]:
-    """The dollars of an hour, and the seconds of it that went to requests."""
+    """The dollars of an hour, and the seconds of it that went to requests. What external providers answered took no
+    time of ours."""
     cost = sa.func.sum(C.cost)
     seconds = sa.func.sum(sa.case((C.use == "requests", C.seconds), else_=0.0))
-    found = connection.execute(sa.select(cost, seconds).where(C.hour == hour)).one()
+    found = connection.execute(sa.select(cost, seconds).where(C.hour == hour, C.version.not_like(f"{EXTERNAL}%"))).one()
     return found[0] or 0.0, found[1] or 0.0
 
 

@@ -60,15 +60,16 @@ def most(external: External, body: bytes, asked: Mapping[str, Any]) -> float:
     return price(external, len(body), max(0, bound) * max(1, answers) if good else ANSWER)
 
 
-def cost(external: External, answer: bytes) -> float | None:
-    """What an answer, or an event of one, says that was used, in US dollars; None where it says nothing."""
+def cost(external: External, answer: bytes) -> tuple[float, int] | None:
+    """What an answer, or an event of one, says that was used, in US dollars and tokens; None where it says nothing."""
     try:
         usage = msgspec.json.decode(answer, type=_Answer).usage
     except msgspec.MsgspecError:
         return None
     if usage is None:
         return None
-    return price(external, usage.prompt_tokens or usage.input_tokens, usage.completion_tokens or usage.output_tokens)
+    prompt, answered = usage.prompt_tokens or usage.input_tokens, usage.completion_tokens or usage.output_tokens
+    return price(external, prompt, answered), prompt + answered
 
 
 def offers(external: Mapping[str, External], now: float) -> list[Offer]:

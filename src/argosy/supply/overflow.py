@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import httpx
 import msgspec
@@ -25,12 +25,15 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from argosy.gateway.peers import TOKEN
+from argosy.gateway.peers import TOKEN, WHOSE
 from argosy.spec.errors import ArgosyError, InvalidArgument, NotFound, PayloadTooLarge, Unauthenticated, Unavailable
+from argosy.spec.offer import CostRow
 from argosy.spec.secret import resolved
 from argosy.spec.settings import Home, load
 from argosy.spec.supply import External
+from argosy.store import costs
 from argosy.store import offers as store
+from argosy.store.costs import EXTERNAL, HOUR
 from argosy.store.database import Database
 from argosy.supply import external
 from argosy.supply.external import OverflowConfig
@@ -39,6 +42,8 @@ LOG = logging.getLogger(__name__)
 SHARE = 0.02
 """Of a day's budget that is leased at once."""
 DAY = 86400
+BOOKED = 5.0
+"""Seconds until what requests cost is written into the ledger of cost."""
 TIMEOUT = httpx.Timeout(600.0, connect=5.0)
 PASSED = ("content-type", "retry-after", "openai-processing-ms", "x-request-id")
 """Headers of an answer that are passed on; those of a request are its type, and the provider's key."""
@@ -107,7 +112,9 @@ class Overflow:
     def __init__(
         self, config: OverflowConfig, database: Database, most: int, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
-        self._config, self._most = config, most
+        self._config, self._most, self._database = config, most, database
+        self._rows: list[CostRow] = []
+        self._writing: asyncio.Task[None] | None = None
         self._purses = {name: Purse(database, name) for name in config.external}
         self._http = httpx.AsyncClient(timeout=TIMEOUT, transport=transport)
 
@@ -123,6 +130,7 @@ class Overflow:
     async def _lifespan(self, _: Starlette) -> AsyncGenerator[None]:
         yield
         await self._http.aclose()
+        await self._write(0.0)
         for purse in self._purses.values():
             await purse.close()
 
@@ -140,30 +148,38 @@ class Overflow:
             body += part
             if len(body) > self._most:
                 raise PayloadTooLarge(f"a body may have {self._most} bytes")
-        path, sent, asked, hidden = translate(at, request.url.path, bytes(body))
-        worst = external.most(at, sent, asked)
-        day = await self._purses[name].take(worst, at, time.time())
+        sent = translate(at, request.url.path, bytes(body))
+        worst, now = external.most(at, sent.body, sent.says), time.time()
+        day = await self._purses[name].take(worst, at, now)
         try:
             key = resolved(at.key, os.environ, f"supply.external.{name}.key") if at.key else ""
             headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
-            there = self._http.build_request("POST", at.url.rstrip("/") + path, content=sent, headers=headers)
+            there = self._http.build_request("POST", at.url.rstrip("/") + sent.path, content=sent.body, headers=headers)
             answer = await self._http.send(there, stream=True)
         except (httpx.HTTPError, InvalidArgument) as error:
             self._purses[name].back(worst, day)
             raise Unavailable(f"'{name}' does not answer: {type(error).__name__}: {error}") from None
-        passed = {header: answer.headers[header] for header in PASSED if header in answer.headers}
-        return StreamingResponse(
-            self._answer(name, at, answer, (worst, day), hidden=hidden), answer.status_code, passed
+        row = CostRow(
+            hour=int(now) // HOUR * HOUR,
+            endpoint=sent.endpoint,
+            version=EXTERNAL + name,
+            use="requests",
+            key=request.headers.get(WHOSE, ""),
+            region=at.region,
+            requests=1,
+            cost=worst,
         )
+        passed = {header: answer.headers[header] for header in PASSED if header in answer.headers}
+        return StreamingResponse(self._answer(at, answer, row, day, hidden=sent.hidden), answer.status_code, passed)
 
     async def _answer(
-        self, name: str, at: External, answer: httpx.Response, taken: tuple[float, int], *, hidden: bool
+        self, at: External, answer: httpx.Response, row: CostRow, day: int, *, hidden: bool
     ) -> AsyncIterator[bytes]:
-        """The answer as it comes; afterwards what it did not cost is given back. One that says nothing of its tokens,
-        or is broken off, costs all that it could have. With `hidden` the caller has not asked for the event of usage.
-        """
-        worst, day = taken
-        used = 0.0 if answer.status_code >= 400 else None if at.input + at.output else at.request
+        """The answer as it comes; afterwards what it did not cost is given back, and the rest booked. One that says
+        nothing of its tokens, or is broken off, costs all that it could have. With `hidden` the caller has not asked
+        for the event of usage."""
+        flat = answer.status_code >= 400 or not at.input + at.output
+        used = (0.0 if answer.status_code >= 400 else at.request, 0) if flat else None
         streams = answer.headers.get("content-type", "").startswith("text/event-stream")
         tail = b""
         try:
@@ -181,7 +197,28 @@ class Overflow:
             used = external.cost(at, tail) if used is None else used
         finally:
             await answer.aclose()
-            self._purses[name].back(worst - (worst if used is None else used), day)
+            cost, tokens = used or (row.cost, 0)
+            self._purses[row.version.removeprefix(EXTERNAL)].back(row.cost - cost, day)
+            self._book(msgspec.structs.replace(row, cost=cost, tokens=tokens))
+
+    def _book(self, row: CostRow) -> None:
+        """Have a row written, with others: every few seconds, and at the end."""
+        self._rows.append(row)
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.get_running_loop().create_task(self._write(BOOKED))
+
+    async def _write(self, after: float) -> None:
+        await asyncio.sleep(after)
+        rows, self._rows = self._rows, []
+        try:
+            await asyncio.to_thread(self._add, rows)
+        except ArgosyError as error:
+            LOG.warning("%d rows of the ledger of cost wait: %s", len(rows), error.message)
+            self._rows = rows + self._rows
+
+    def _add(self, rows: list[CostRow]) -> None:
+        with self._database.begin() as connection:
+            costs.add(connection, rows)
 
     def _provider(self, request: Request) -> tuple[str, External]:
         shown = request.headers.get(TOKEN, "").encode()
@@ -191,9 +228,19 @@ class Overflow:
         raise Unauthenticated("only the gateway of this platform sends requests here")
 
 
-def translate(at: External, path: str, body: bytes) -> tuple[str, bytes, Mapping[str, Any], bool]:
-    """A request as the provider has it: path, body, and what it says; and whether it is asked for the event of usage,
-    which the caller has not. Raises NotFound, InvalidArgument."""
+class Sent(NamedTuple):
+    """A request of an `endpoint` as the provider has it: its path and body, and what that `says`. `hidden`: it is asked
+    for the event of usage, which the caller has not."""
+
+    endpoint: str
+    path: str
+    body: bytes
+    says: Mapping[str, Any]
+    hidden: bool = False
+
+
+def translate(at: External, path: str, body: bytes) -> Sent:
+    """A request as the provider has it. Raises NotFound, InvalidArgument."""
     try:
         asked: Any = msgspec.json.decode(body)
     except msgspec.MsgspecError as error:
@@ -204,10 +251,11 @@ def translate(at: External, path: str, body: bytes) -> tuple[str, bytes, Mapping
     if at.protocol == "oip":
         match = OIP.fullmatch(path)
         model = at.models.get(match[1]) if match else None
-        if model is None:
+        if match is None or model is None:
             raise NotFound("only /v2/models/NAME/infer overflows, in JSON")
-        return f"/v2/models/{model}/infer", body, found, False
-    model = at.models.get(str(found.get("model")).partition(":")[0])
+        return Sent(match[1], f"/v2/models/{model}/infer", body, found)
+    endpoint = str(found.get("model")).partition(":")[0]
+    model = at.models.get(endpoint)
     if path not in external.PATHS or model is None:
         raise NotFound(f"only {', '.join(external.PATHS)} overflow")
     found["model"] = model
@@ -218,7 +266,7 @@ def translate(at: External, path: str, body: bytes) -> tuple[str, bytes, Mapping
     hidden = bool(found.get("stream")) and path in external.PATHS[:2] and options != wanted
     if hidden:
         found["stream_options"] = wanted
-    return path, msgspec.json.encode(found), found, hidden
+    return Sent(endpoint, path, msgspec.json.encode(found), found, hidden)
 
 
 async def _refuse(_: Request, error: Exception) -> Response:
