@@ -16,10 +16,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
+from msgspec.structs import replace
 
 from argosy.spec.errors import InvalidArgument
-from argosy.spec.offer import Offer
+from argosy.spec.offer import Market, Offer
 from argosy.store.offers import RefusedRows
 
 GIB = 1024**3
@@ -46,20 +46,13 @@ class Prices(NamedTuple):
     refused: tuple[RefusedRows, ...]
 
 
-class _Row(msgspec.Struct, frozen=True):
-    """A row that is believed, with its prices by market. `instance` is empty where it prices a GPU alone."""
+class _Row(NamedTuple):
+    """A row that is believed: an offer but for its price, and the prices by market. Without an `instance` it prices a
+    GPU alone."""
 
     line: int
-    provider: str
-    region: str
-    zone: str
-    instance: str
-    gpu: str
-    count: int
-    gpu_memory: int
-    cpus: float
-    memory: int
-    prices: dict[str, float]
+    offer: Offer
+    prices: dict[Market, float]
 
 
 @cache
@@ -75,19 +68,18 @@ def read(data: bytes, provider: str, as_of: float, untrusted: Sequence[str] = ()
         raise InvalidArgument(f"{where} has {len(data)} bytes, more than {MOST_BYTES}")
     tally = _Tally()
     rows = list(_rows(data, provider, where, tally))
-    gpus = {(row.provider, row.region, row.zone, row.gpu, row.count): row for row in rows if not row.instance}
-    best: dict[tuple[str, ...], Offer] = {}
+    gpus = {_priced_apart(row.offer, row.offer.gpu, row.offer.count): row for row in rows if not row.offer.instance}
+    best: dict[tuple[object, ...], Offer] = {}
     for row in rows:
-        if not row.instance:
-            continue
         try:
-            row = _whole(row, gpus)
+            row = _whole(row, gpus) if row.offer.instance else row._replace(prices={})
         except ValueError as reason:
             tally.add(str(reason), row.line)
             continue
         for market, price in row.prices.items():
-            offer = _offer(row, market, price, as_of, row.provider not in untrusted)
-            key = (offer.provider, offer.region, offer.zone, offer.instance, offer.gpu, str(offer.count), market)
+            trusted = row.offer.provider not in untrusted
+            offer = replace(row.offer, market=market, price=price, as_of=as_of, trusted=trusted)
+            key = (offer.provider, offer.region, offer.zone, offer.instance, offer.gpu, offer.count, market)
             if key in best:
                 tally.add("it stands there twice: the dearer one counts", row.line)
             if key not in best or price > best[key].price:
@@ -164,20 +156,19 @@ def _row(cell: Mapping[str, str], line: int, provider: str) -> _Row:
     cpus, memory = _number(cell.get("cpus", ""), "vCPUs"), _number(cell.get("memory", ""), "memory")
     if cpus > 4096 or memory > 65536:
         raise ValueError("it has more vCPUs or memory than any machine")
-    prices = _prices(cell, int(count))
-    return _Row(
-        line,
-        cell.get("provider") or provider,
-        region,
-        cell.get("zone", ""),
-        instance,
-        gpu,
-        int(count),
-        gpu_memory,
-        cpus,
-        int(memory * GIB),
-        prices,
+    offer = Offer(
+        provider=cell.get("provider") or provider,
+        region=region,
+        zone=cell.get("zone", ""),
+        instance=instance,
+        price=0.0,
+        gpu=gpu,
+        count=int(count),
+        gpu_memory=gpu_memory,
+        cpus=cpus,
+        memory=int(memory * GIB),
     )
+    return _Row(line, offer, _prices(cell, int(count)))
 
 
 def _number(text: str, what: str) -> float:
@@ -193,13 +184,13 @@ def _number(text: str, what: str) -> float:
     return value
 
 
-def _prices(cell: Mapping[str, str], count: int) -> dict[str, float]:
+def _prices(cell: Mapping[str, str], count: int) -> dict[Market, float]:
     """By market. Raises ValueError where a price cannot be true, or there is none."""
     price, spot = _number(cell["price"], "the price"), _number(cell.get("spot", ""), "the spot price")
-    prices = {"on_demand": price, "spot": spot}
+    said: dict[Market, float] = {"on_demand": price, "spot": spot}
     if "market" in cell:
-        prices = {"spot" if cell["market"].lower() == "true" else "on_demand": price}
-    prices = {market: price for market, price in prices.items() if price}
+        said = {"spot" if cell["market"].lower() == "true" else "on_demand": price}
+    prices: dict[Market, float] = {market: price for market, price in said.items() if price}
     if not prices:
         raise ValueError("it has no price")
     low, high = PER_GPU
@@ -251,39 +242,25 @@ def _memory_of(info: str, count: int) -> float:
     return each if each < 1024 else each / 1024
 
 
-def _whole(row: _Row, gpus: Mapping[tuple[str, str, str, str, int], _Row]) -> _Row:
+def _priced_apart(offer: Offer, gpu: str, count: int) -> tuple[object, ...]:
+    """By what the price of a GPU is found that is not in that of its machine."""
+    return offer.provider, offer.region, offer.zone, gpu, count
+
+
+def _whole(row: _Row, gpus: Mapping[tuple[object, ...], _Row]) -> _Row:
     """A row with its GPUs, where those are priced apart: of the same zone, and only in markets in which there are both.
     Raises ValueError where its GPUs have no price there."""
-    if row.gpu:
-        return row
-    matches = ((host, re.fullmatch(host["pattern"], row.instance)) for host in tables()["hosts"])
+    matches = ((host, re.fullmatch(host["pattern"], row.offer.instance)) for host in tables()["hosts"])
     found = next(((host, match[1]) for host, match in matches if match), None)
-    if found is None:
+    if row.offer.gpu or found is None:
         return row
     host, size = found
     count = int(host["sizes"].get(size, 0) if "sizes" in host else size)
-    gpu = gpus.get((row.provider, row.region, row.zone, host["gpu"], count))
+    gpu = gpus.get(_priced_apart(row.offer, host["gpu"], count))
     prices = {} if gpu is None else {m: p + gpu.prices[m] for m, p in row.prices.items() if m in gpu.prices}
     if gpu is None or not prices:
         raise ValueError(f"its {host['gpu']} have no price in its zone")
     if prices.get("spot", 0.0) >= prices.get("on_demand", math.inf) * NO_DISCOUNT:
         del prices["spot"]
-    return msgspec.structs.replace(row, gpu=gpu.gpu, count=count, gpu_memory=gpu.gpu_memory, prices=prices)
-
-
-def _offer(row: _Row, market: Any, price: float, as_of: float, trusted: bool) -> Offer:
-    return Offer(
-        provider=row.provider,
-        region=row.region,
-        zone=row.zone,
-        instance=row.instance,
-        market=market,
-        price=price,
-        gpu=row.gpu,
-        count=row.count,
-        gpu_memory=row.gpu_memory,
-        cpus=row.cpus,
-        memory=row.memory,
-        as_of=as_of,
-        trusted=trusted,
-    )
+    whole = replace(row.offer, gpu=gpu.offer.gpu, count=count, gpu_memory=gpu.offer.gpu_memory)
+    return row._replace(offer=whole, prices=prices)

@@ -90,14 +90,6 @@ def offers(external: Mapping[str, External], now: float) -> list[Offer]:
     ]
 
 
-def explain(external: External, hourly: float) -> str:
-    """Beside a replica for so many US dollars an hour: up to which rate the provider is cheaper."""
-    each = price(external, *TYPICAL)
-    return (
-        f"{each:.6f} $ a request; cheaper than {hourly:g} $ an hour below {hourly / each / 3600:.2f} requests a second"
-    )
-
-
 def peers(config: OverflowConfig) -> tuple[Peer, ...]:
     """The providers as the gateway has them."""
     return tuple(

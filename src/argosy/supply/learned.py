@@ -5,7 +5,7 @@ What is known of a zone and kind of machine counts most, then that of its region
 hours count more, and so do those of the same time of day.
 """
 
-import math
+import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
@@ -98,7 +98,8 @@ def drifts(rows: Iterable[Learned]) -> list[Drift]:
 
 
 def correlations(rows: Iterable[Learned], zone: Callable[[Learned], str]) -> dict[tuple[str, str], float]:
-    """How much two zones have capacity in the same hours: the correlation of having some, where both told often enough.
+    """How much two zones have capacity in the same hours: the correlation of having some, where both told often enough
+    (0 where one never changed).
     An hour tells of capacity if machines were held or started and none was lost or refused."""
     hours: dict[str, dict[int, list[int]]] = defaultdict(dict)
     for row in rows:
@@ -111,17 +112,10 @@ def correlations(rows: Iterable[Learned], zone: Callable[[Learned], str]) -> dic
         for other in sorted(up):
             common = up[one].keys() & up[other].keys() if one < other else ()
             if len(common) >= COMMON:
-                found[one, other] = _correlation([(up[one][hour], up[other][hour]) for hour in sorted(common)])
+                pair = [[up[name][hour] for hour in common] for name in (one, other)]
+                constant = any(len({*each}) == 1 for each in pair)
+                found[one, other] = 0.0 if constant else statistics.correlation(*pair)
     return found
-
-
-def _correlation(pairs: Sequence[tuple[float, float]]) -> float:
-    """0 where one of both never changes."""
-    count = len(pairs)
-    a, b = sum(x for x, _ in pairs) / count, sum(y for _, y in pairs) / count
-    both = sum((x - a) * (y - b) for x, y in pairs)
-    spread = math.sqrt(sum((x - a) ** 2 for x, _ in pairs) * sum((y - b) ** 2 for _, y in pairs))
-    return both / spread if spread else 0.0
 
 
 def zones(offers: Sequence[Offer], rows: Sequence[Learned]) -> tuple[spot.Zone, ...]:

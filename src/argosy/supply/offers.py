@@ -152,12 +152,8 @@ def select(offers: Iterable[Offer], query: OfferQuery) -> list[Offer]:
 def within(region: str, wanted: str) -> bool:
     """Whether a region, as a provider names it, is the wanted one or lies in it: eu has eu-west-1, FIN-02 and DE."""
     wanted, name = wanted.lower(), region.lower()
-    return name.startswith(wanted) or bool(_areas(wanted) & _words(name)) or _begins(wanted, name)
-
-
-def _begins(wanted: str, name: str) -> bool:
-    """Whether a word of the name begins so: `europe` with eu, but not `asia` with a."""
-    return len(wanted) > 1 and any(word.startswith(wanted) for word in _words(name))
+    begins = len(wanted) > 1 and any(word.startswith(wanted) for word in _words(name))
+    return begins or name.startswith(wanted) or bool(_areas(wanted) & _words(name))
 
 
 @cache

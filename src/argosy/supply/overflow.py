@@ -196,18 +196,15 @@ class Overflow:
                 yield tail
             used = external.cost(at, tail) if used is None else used
         finally:
-            await answer.aclose()
             cost, tokens = used or (row.cost, 0)
             self._purses[row.version.removeprefix(EXTERNAL)].back(row.cost - cost, day)
-            self._book(msgspec.structs.replace(row, cost=cost, tokens=tokens))
-
-    def _book(self, row: CostRow) -> None:
-        """Have a row written, with others: every few seconds, and at the end."""
-        self._rows.append(row)
-        if self._writing is None or self._writing.done():
-            self._writing = asyncio.get_running_loop().create_task(self._write(BOOKED))
+            self._rows.append(msgspec.structs.replace(row, cost=cost, tokens=tokens))
+            if self._writing is None or self._writing.done():
+                self._writing = asyncio.get_running_loop().create_task(self._write(BOOKED))
+            await answer.aclose()  # the last: where the caller has left, it is cancelled
 
     async def _write(self, after: float) -> None:
+        """Write rows of the ledger of cost."""
         await asyncio.sleep(after)
         rows, self._rows = self._rows, []
         try:
