@@ -43,12 +43,10 @@ def place(file: Path, explained: bool, applied: bool, seconds: float, reason: st
       argosy place plan.yaml --explain
       argosy place plan.yaml --apply -m "cheaper L4 in eu-north"
     """
-    from argosy.capacity.planner.declared import problem as problem_of
     from argosy.capacity.planner.reasons import explain, settled
     from argosy.capacity.planner.whole import solve
 
-    declared = _read(file)
-    problem = problem_of(declared, _offers(declared.offers, file))
+    declared, problem = read_problem(file)
     found = solve(problem, seconds=seconds)
     if found.unserved or found.costs.reserve > 1e-6:
         _refuse_conflict(declared, problem)
@@ -70,7 +68,9 @@ def place(file: Path, explained: bool, applied: bool, seconds: float, reason: st
     emit(shown, as_json, lambda: _render(shown, [_sentence(each) for each in reasons]))
 
 
-def _read(file: Path) -> "PlacementFile":
+def read_problem(file: Path) -> "tuple[PlacementFile, Problem]":
+    """What a plan's file declares, and the planner's problem of it. Raises InvalidArgument."""
+    from argosy.capacity.planner.declared import problem
     from argosy.spec.placement import PlacementFile
     from argosy.spec.strict import load_yaml
 
@@ -78,7 +78,8 @@ def _read(file: Path) -> "PlacementFile":
         data = handle.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise InvalidArgument(f"{file} is over {MAX_BYTES} bytes: that is no plan")
-    return load_yaml(data, PlacementFile, str(file))
+    declared = load_yaml(data, PlacementFile, str(file))
+    return declared, problem(declared, _offers(declared.offers, file))
 
 
 def _offers(source: str, file: Path) -> "list[Offer]":

@@ -155,6 +155,40 @@ def deadline(
     emit(msgspec.to_builtins(found), as_json, render)
 
 
+@simulate.command(cls=Command)
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--trace", "path", required=True, type=click.Path(path_type=Path), help="CSV: time,model,area,rate,bucket."
+)
+@json_option
+def placement(file: Path, path: Path, as_json: bool) -> None:
+    """Replay a log of demand against the plan in FILE: what ways to plan cost, and what they leave unserved.
+
+    FILE is what argosy place takes; the rates are those of the log, which has a time in seconds in each row. Each way
+    plans with the demand of the time before; `rules broken` counts times. `anew` forgets what runs, `greedy` takes the
+    cheapest place for one demand after another, `static peak` is one plan for the peaks. JSON: {times, hours, policies:
+    [{policy, cost, starts, unserved, changes, broken}]}.
+
+    \b
+    Example:
+      argosy simulate placement plan.yaml --trace demand.csv
+    """
+    from argosy.cli.place import read_problem
+    from argosy_simulators.placement import compare, read
+
+    declared, problem = read_problem(file)
+    log = read(path, problem)
+    found = compare(problem, log, declared.rules.least_gain)
+
+    def row(each: Any) -> tuple[str, ...]:
+        money = f"{each.cost:,.2f}", f"{each.starts:,.2f}"
+        return each.policy, *money, f"{each.unserved:.2%}", str(each.changes), str(each.broken)
+
+    headings = ("policy", "$", "$ of starts", "unserved", "changes", "rules broken")
+    shown = {"times": len(log.rates), "hours": log.hours, "policies": found}
+    emit(shown, as_json, lambda: table(headings, map(row, found)))
+
+
 def _times(text: str | None) -> Any:
     from argosy_simulators.trace import TokenTimes
 
