@@ -78,6 +78,7 @@ PROOFS := answers costs guard autoscale "kills --rounds 1000" "rollouts --rollou
   "cluster --rollouts 100 --evictions 100 --kills 100 --cold 20 --zero 100" bad step \
   payload performance shifts drift streamdrift feedback slo "batch --kills 1000" batchmemory batchspeed batchbeside tokens llm placement \
   "affinity --setting bounded" optimize parity spot packing mix independence regions hosts deadline launches \
+  "affinity --setting bounded" optimize parity spot packing regions hosts deadline launches cost \
   transfer flaky verify "powercut --cuts 10000" badmodel fleet
 
 prove: $(VENV)/.dev

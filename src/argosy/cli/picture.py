@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from argosy.console.words import milliseconds, percent, rate, size
+from argosy.console.words import milliseconds, number, percent, rate, size
 from argosy.spec.foreign import printable
 
 WIDTH = 40
@@ -31,6 +31,7 @@ class TopView(msgspec.Struct, frozen=True, kw_only=True):
     rollouts: list[Json]
     alerts: list[Json]
     at: str
+    costs: dict[str, Json] = {}
 
 
 def rollout_picture(found: dict[str, Any]) -> Group:
@@ -142,7 +143,8 @@ def _endpoints(view: TopView, rows: int) -> Table:
     drawn.add_column("endpoint", no_wrap=True, overflow="ellipsis", ratio=3, min_width=10)
     drawn.add_column("serves", no_wrap=True, overflow="ellipsis", ratio=2, min_width=8)
     generates = any(each.get("tokens") is not None for each in view.rates.values())
-    for name in (*RIGHT, "tokens/s") if generates else RIGHT:
+    priced = ("$/request",) if view.costs else ()
+    for name in (*RIGHT, *(("tokens/s",) if generates else ()), *priced):
         drawn.add_column(name, justify="right", no_wrap=True)
 
     def order(one: Json) -> tuple[bool, float, str]:
@@ -163,6 +165,7 @@ def _endpoints(view: TopView, rows: int) -> Table:
             Text(f"{sum(each['cpu'] for each in loads):.2f}"),
             Text(size(sum(each["memory"] for each in loads))),
             *([Text(rate(now.get("tokens")))] if generates else []),
+            *([Text(number(view.costs.get(one["name"], {}).get("per_request")))] if priced else []),
         )
     return drawn
 

@@ -8,9 +8,9 @@ from argosy.cli.base import Command, json_option
 from argosy.cli.completion import endpoints
 from argosy.cli.curl import endpoint_call
 from argosy.cli.here import control
-from argosy.cli.output import Columns, emit, table
+from argosy.cli.output import Column, Columns, emit, table
 from argosy.cli.regions import in_regions
-from argosy.console.words import since, size
+from argosy.console.words import money, since, size
 
 ENDPOINTS: Columns = {
     "endpoint": "name",
@@ -40,7 +40,8 @@ def ps(name: str | None, as_json: bool) -> None:
     slos: [{name, objective, latency, days, budget, severity, reason}], …}],
     replicas: [{id, endpoint, revision, version, phase, pid, started, restarts, memory, …}],
     recorder: {pid, records, dropped, waiting, problem, …} or null,
-    away: {target: why its place is not heard}, regions: [as argosy regions ls has them]}.
+    away: {target: why its place is not heard}, regions: [as argosy regions ls has them],
+    costs: [{endpoint, cost, per_request, …}] of this hour and the last, where there are prices}.
 
     \b
     Example:
@@ -52,15 +53,27 @@ def ps(name: str | None, as_json: bool) -> None:
     replicas = [one for one in api.replicas() if name in (None, one["endpoint"])]
     status = api.get("/v1/status")
     status["regions"] = api.get("/v1/regions", endpoint=name)
-    more = {each: status[each] for each in ("recorder", "away", "regions")}
-    found = {"endpoints": endpoints, "replicas": replicas} | more
-    emit(found, as_json, lambda: _print(endpoints, replicas, status, name))
+    costs = api.get("/v1/costs", since=3600)["rows"]
+    spent = {one["endpoint"]: one for one in costs if name in (None, one["endpoint"])}
+    found = {"endpoints": endpoints, "replicas": replicas, "costs": [*spent.values()]}
+    found |= {each: status[each] for each in ("recorder", "away", "regions")}
+    emit(found, as_json, lambda: _print(endpoints, replicas, status, spent, name))
 
 
 def _print(
-    endpoints: list[dict[str, Any]], replicas: list[dict[str, Any]], status: dict[str, Any], name: str | None
+    endpoints: list[dict[str, Any]],
+    replicas: list[dict[str, Any]],
+    status: dict[str, Any],
+    spent: dict[str, dict[str, Any]],
+    name: str | None,
 ) -> None:
-    table(ENDPOINTS, endpoints, empty="no endpoints yet: make one with  argosy deploy NAME:VERSION")
+    def cost(of: str) -> Column:
+        return lambda one: money(spent[one["name"]][of]) if one["name"] in spent else "–"
+
+    tokens = any(one["tokens"] for one in spent.values())
+    each = {"1,000 tokens": cost("per_1k_tokens")} if tokens else {"a request": cost("per_request")}
+    columns: Columns = {**ENDPOINTS, "this hour": cost("cost"), **each} if spent else ENDPOINTS
+    table(columns, endpoints, empty="no endpoints yet: make one with  argosy deploy NAME:VERSION")
     for one in endpoints:
         if one["reason"]:
             click.echo(f"{one['name']}: {one['reason']}")

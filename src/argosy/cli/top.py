@@ -84,6 +84,7 @@ def observe(api: "ControlClient") -> "TopView":
         loads=live["replicas"],
         rollouts=[each for each in rollouts if each["live"]],
         alerts=[each for each in api.get("/v1/alerts") if each["state"] == "firing"],
+        costs={one["endpoint"]: one for one in api.get("/v1/costs", since=3600)["rows"]},
         at=datetime.now().astimezone().strftime("%H:%M:%S"),
     )
 

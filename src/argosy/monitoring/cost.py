@@ -6,9 +6,9 @@ on this machine, which says whose the requests were.
 """
 
 import asyncio
-import contextlib
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,16 +19,17 @@ import sqlalchemy as sa
 
 from argosy.alerting.incident import Finding
 from argosy.capacity import costs
-from argosy.capacity.costs import Costs, PaidRun, Share
-from argosy.gateway.access_log import FIELDS
+from argosy.capacity.costs import Costs, PaidRun
+from argosy.monitoring.requesters import end_of, requesters
 from argosy.process.repeat import repeat
-from argosy.quota.lines import MOST, LoggedTokens, LogReader
+from argosy.spec.batch import Submission
 from argosy.spec.cost import CostSettings
-from argosy.spec.language import Price
-from argosy.spec.offer import CostRow
+from argosy.spec.errors import ArgosyError
+from argosy.spec.offer import CostRow, Launch
 from argosy.spec.revision import Replica, Revision
 from argosy.spec.status import View
 from argosy.store import costs as table
+from argosy.store import jobs
 from argosy.store.costs import CostHour
 from argosy.store.database import Database
 from argosy.store.endpoints import Declared
@@ -39,13 +40,11 @@ from argosy.telemetry.feed import Feed
 LOG = logging.getLogger(__name__)
 EVERY = 5.0
 """Seconds between two readings: so much of what a process has counted is lost with it, at the most."""
+UNSEEN = 120.0
 BUDGETS = 60.0
 """Seconds between two looks at budgets."""
-SAMPLE = 4
-"""MiB of the access log that are read at once; of more, the last of it stand for all."""
-LEAST_MS = 0.5
-"""What a request weighs beside the milliseconds that it took, which the gateway tells as whole numbers."""
 GB = 1e9
+SOURCE, NEARLY = "budgets", 0.8
 
 
 class Saved(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,31 +57,17 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True):
 STATE = MonitorState("cost", Saved)
 
 
-class LoggedWork(msgspec.Struct, frozen=True):
-    """What is read of a line of the access log."""
-
-    endpoint: str | None = None
-    revision: str | None = None
-    key: str | None = None
-    upstream_ms: float | None = None
-    tokens: LoggedTokens | None = None
-
-
-LINE = msgspec.json.Decoder(LoggedWork)
-assert {*LoggedWork.__struct_fields__} <= FIELDS.keys()
-
-
 class Sources(NamedTuple):
     """What the ledger asks: what the controller saw and what is declared; when runs ended, by the target's record;
-    batch jobs; what a machine with a replica on it costs an hour, where somebody has launched it."""
+    the machines that were launched, and are billed; the names of keys by id."""
 
     view: Callable[[], View]
     declared: Callable[[], Sequence[Declared]]
     revisions: Callable[[], Mapping[str, Revision]]
     ends: Callable[[], Mapping[str, tuple[Replica, float]]]
     away: Callable[[], Mapping[str, object]] = dict
-    jobs: Callable[[], Sequence[PaidRun]] = tuple
-    launched: Callable[[Replica], float | None] | None = None
+    machines: Callable[[], Sequence[Launch]] = tuple
+    keys: Callable[[], Mapping[str, str]] = dict
 
 
 class CostLedger:
@@ -104,9 +89,13 @@ class CostLedger:
     ) -> None:
         self._database, self._feed, self._sources, self._settings = database.create(), feed, sources, settings
         self._log, self._cores, self._region, self._report, self._clock = log, cores, region, report, clock
+        self._core = settings.core + settings.watts * settings.tariff / 1000 / max(cores, 1)
         self._saved: Saved | None = None
         self._seen: set[str] = set()
-        self._begun = Saved(costs=Costs(at=clock()), position=_end(log) if log else None)
+        self._closing, self._budgeted = False, 0.0
+        self._machines: Sequence[Launch] = ()
+        self._on = Counter[str]()
+        self._begun = Saved(costs=Costs(at=clock()), position=end_of(log) if log else None)
         self._unpriced: set[str] = set()
         self.totals: dict[tuple[str, str, str], CostRow] = {}
 
@@ -119,6 +108,14 @@ class CostLedger:
         """Every few seconds, until cancelled."""
         await repeat(self.read, EVERY, "the ledger of cost", LOG)
 
+    async def close(self) -> None:
+        """Attribute what was spent to the end of the platform, once all of it has ended."""
+        self._closing = True
+        try:
+            await self.read()
+        except ArgosyError as error:
+            LOG.warning("the last seconds are missing in the ledger of cost: %s", error.message)
+
     async def read(self) -> None:
         """Attribute what was spent since the last reading. Raises Unavailable, StorageFull."""
         view, now = self._sources.view(), self._clock()
@@ -128,18 +125,26 @@ class CostLedger:
             found = await asyncio.to_thread(STATE.get, self._database, "")
             self._saved = found if found and found.costs.marks else self._begun
         self._unpriced = set()
-        priced = self._priced(view.replicas)
+        ends = self._sources.ends()
+        self._machines = await asyncio.to_thread(self._sources.machines)
+        there = [each for each in view.replicas if each.run not in ends]
+        self._on = Counter(each.http.host for each in there)
+        priced = self._priced(there)
         counted = await self._feed.processes([replica for replica, _ in priced])
         runs = [
             msgspec.structs.replace(run, work=found.work if (found := counted.get(run.id)) else None)
             for _, run in priced
         ]
-        runs += self._shared()
+        runs += [] if self._closing else [*self._shared(), *self._unused()]
+        runs += await asyncio.to_thread(self._jobs)
         runs += self._ended({run.id for run in runs}, now)
         if runs or self._saved.costs.marks:
             await asyncio.to_thread(self._book, runs, now)
+            if now - self._budgeted >= BUDGETS:
+                await asyncio.to_thread(self._budgets, now)
+                self._budgeted = now
         else:
-            self._saved = Saved(costs=Costs(at=now), position=_end(self._log) if self._log else None)
+            self._saved = Saved(costs=Costs(at=now), position=end_of(self._log) if self._log else None)
 
     def _priced(self, replicas: Iterable[Replica]) -> list[tuple[Replica, PaidRun]]:
         revisions, declared = self._sources.revisions(), {each.endpoint.name: each for each in self._sources.declared()}
@@ -171,20 +176,20 @@ class CostLedger:
 
     def _price(self, replica: Replica, revision: Revision, declared: Declared | None) -> float:
         """Dollars an hour: of its machine, as its endpoint declares it, or by what it takes of this machine."""
-        if self._sources.launched and (launched := self._sources.launched(replica)) is not None:
-            return launched
+        for machine in self._machines:
+            if machine.address and machine.address.partition(":")[0] == replica.http.host:
+                return machine.price / max(self._on[replica.http.host], 1)
         hourly = getattr(declared.endpoint.replicas, "hourly", 0.0) if declared else 0.0
-        return hourly or price_of(revision, self._settings, self._cores)
+        return hourly or price_of(revision, self._settings, self._core)
 
     def _shared(self) -> list[PaidRun]:
         """What all endpoints share, by declared shares; the rest is nobody's."""
         settings, now = self._settings, self._clock()
-        jobs = [each for each in self._sources.jobs() if each.price]
         whole = sum(settings.shares.values())
         shares = {name: share / max(whole, 1.0) for name, share in settings.shares.items()}
         if whole < 1:
             shares[""] = 1 - whole
-        return jobs + [
+        return [
             PaidRun(
                 id=f"shared/{name}/{endpoint}",
                 endpoint=endpoint,
@@ -198,9 +203,62 @@ class CostLedger:
             if hourly and share
         ]
 
+    def _unused(self) -> list[PaidRun]:
+        """Machines that were launched and have no replica: all of their time is idle."""
+        return [
+            PaidRun(
+                id=f"machine/{each.id}",
+                endpoint="",
+                version=each.offer.instance,
+                price=each.price,
+                started=each.started,
+                whole="idle",
+            )
+            for each in self._machines
+            if each.started and not self._on[each.address.partition(":")[0]]
+        ]
+
+    def _jobs(self) -> list[PaidRun]:
+        """Batch jobs, at the price that they declare, or for as many cores as they have workers and threads."""
+        assert self._saved is not None
+        found: list[PaidRun] = []
+        for run in jobs.going(self._database, self._saved.costs.at):
+            batch = msgspec.json.decode(jobs.get(self._database, run.job).spec, type=Submission).batch
+            taken = batch.workers * max(batch.threads, 1) or self._cores
+            if run.started and (price := batch.price or self._core * taken):
+                paid = PaidRun(
+                    id=f"batch/{run.id}",
+                    endpoint=f"batch/{run.job}",
+                    version=batch.model,
+                    price=price,
+                    started=run.started,
+                    ended=run.ended,
+                    whole="batch",
+                )
+                found.append(paid)
+        return found
+
+    def _budgets(self, now: float) -> None:
+        """Report endpoints and keys that have spent what they may, or nearly, in this month."""
+        month = datetime.fromtimestamp(now, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        rows, names = table.spent(self._database, int(month.timestamp())), self._sources.keys()
+        found: dict[str, list[Finding]] = {each.endpoint.name: [] for each in self._sources.declared()}
+        for name, budget in self._settings.budgets.items():
+            spent = sum(row.cost for row in rows if row.endpoint == name)
+            if name in found:
+                found[name] += over_budget(name, "month", "the endpoint", spent, budget)
+        for name, budget in self._settings.key_budgets.items():
+            mine = [row for row in rows if row.key and names.get(row.key) == name]
+            at = max((row for row in mine if row.endpoint in found), key=lambda row: row.cost, default=None)
+            if at is not None:
+                spent = sum(row.cost for row in mine)
+                found[at.endpoint] += over_budget(at.endpoint, f"key-{name}", f"the key {name}", spent, budget)
+        for endpoint, each in found.items():
+            self._report(SOURCE, endpoint, each)
+
     def _ended(self, there: set[str], now: float) -> list[PaidRun]:
-        """Runs that are gone, those too that were never seen. Of one that ended while no platform looked it is known
-        until when it was seen."""
+        """Runs that are gone, those too that were never seen. Of one that ended while no platform looked, that is
+        thought to have been in the middle of this time, and no minute after it was seen."""
         assert self._saved is not None
         state, ends = self._saved.costs, self._sources.ends()
         gone = {name: mark.run for name, mark in state.marks.items() if name not in there}
@@ -209,7 +267,8 @@ class CostLedger:
         unseen = [at[0] for name, at in ends.items() if at[1] > state.at and name not in state.marks]
         found = [(run, min(ends[run.id][1], now)) for _, run in self._priced(unseen)]
         for name, run in gone.items():
-            last = now if name in self._seen else state.marks[name].until
+            until = state.marks[name].until
+            last = now if name in self._seen else until + min(now - until, UNSEEN) / 2
             found.append((run, min(ends[name][1], now) if name in ends else last))
         self._seen = there | (self._seen & state.marks.keys())
         return [msgspec.structs.replace(run, work=None, ended=at) for run, at in found]
@@ -235,81 +294,41 @@ class CostLedger:
             self.totals[place] = table.merged([there, row])[0] if there else row
 
     def _shares(self) -> tuple[costs.Shares, Position | None]:
-        """Whose requests have ended since the last reading."""
+        """Whose requests have ended since the last reading, and up to where that was read."""
         assert self._saved is not None
-        position = self._saved.position
+        position, versions = self._saved.position, self._sources.revisions()
         if self._log is None or position is None:
             return {}, None
         prices = {each.endpoint.name: each.endpoint.price for each in self._sources.declared()}
-        found: dict[tuple[str, str], dict[str, Share]] = {}
-        scale = 1.0
-        with contextlib.suppress(OSError):
-            position, scale = _sampled(self._log, position)
-            reader = LogReader(self._log, position)
-            for _ in range(SAMPLE + 1):
-                after, lines = reader.read()
-                if after == reader.position:
-                    break
-                reader.position = position = after
-                for line in lines:
-                    with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
-                        _count(LINE.decode(line), prices, found)
-        versions = self._sources.revisions()
+        found, position = requesters(self._log, position, prices)
         return {
-            (endpoint, f"{of.model}:{of.version}"): {key: _scaled(each, scale) for key, each in keys.items()}
+            (endpoint, f"{of.model}:{of.version}"): keys
             for (endpoint, revision), keys in found.items()
             if endpoint not in self._unpriced and (of := versions.get(revision))
         }, position
 
 
-def price_of(revision: Revision, settings: CostSettings, cores: int) -> float:
-    """What a replica costs an hour by what it takes of a machine, in dollars."""
+def price_of(revision: Revision, settings: CostSettings, core: float) -> float:
+    """What a replica costs an hour by what it takes of a machine, of which a core costs so much, in dollars."""
     takes = revision.resources
-    core = settings.core + settings.watts * settings.tariff / 1000 / max(cores, 1)
     used = takes.cpu or revision.runtime.threads or 1
     return core * used + settings.memory * takes.memory / GB + settings.gpu * takes.gpu
 
 
-def _scaled(share: Share, scale: float) -> Share:
-    counts = {"requests": round(scale * share.requests), "tokens": round(scale * share.tokens)}
-    return msgspec.structs.replace(share, **counts) if scale != 1 else share
-
-
-def _count(
-    line: LoggedWork, prices: Mapping[str, Price | None], found: dict[tuple[str, str], dict[str, Share]]
-) -> None:
-    """Add a request. One that reached no replica has no revision."""
-    if not line.endpoint or not line.revision:
-        return
-    weight, used = (line.upstream_ms or 0.0) + LEAST_MS, 0
-    if (tokens := line.tokens) is not None:
-        asked, cached, output = (int(each or 0) for each in (tokens.input, tokens.cached, tokens.output))
-        price, used = prices.get(line.endpoint), asked + output
-        weight = price.of(asked, min(cached, asked), output) if price else float(used - min(cached, asked))
-    keys = found.setdefault((line.endpoint, line.revision), {})
-    before = keys.get(line.key or "", Share())
-    keys[line.key or ""] = Share(
-        weight=before.weight + weight,
-        requests=before.requests + 1,
-        tokens=before.tokens + used,
-    )
-
-
-def _end(log: Path) -> Position:
-    try:
-        now = log.stat()
-    except OSError:
-        return Position(str(log))
-    return Position(str(log), now.st_ino, now.st_size)
-
-
-def _sampled(log: Path, position: Position) -> tuple[Position, float]:
-    """From where to read, and for how many requests each stands that is read."""
-    now = log.stat()
-    left, most = now.st_size - position.offset, SAMPLE * MOST
-    if now.st_ino != position.inode or left <= most:
-        return position, 1.0
-    return Position(position.log, position.inode, now.st_size - most), left / most
+def over_budget(endpoint: str, subject: str, who: str, spent: float, budget: float) -> list[Finding]:
+    """What is wrong where the budget of a month is spent, or nearly."""
+    if spent < NEARLY * budget:
+        return []
+    return [
+        Finding(
+            endpoint=endpoint,
+            kind="budget",
+            subject=subject,
+            severity="page" if spent >= budget else "ticket",
+            title=f"{who} spends more than its budget",
+            reason=f"{spent:.4g} of {budget:.4g} dollars of this month are spent",
+        )
+    ]
 
 
 def _closing(connection: sa.Connection, hour: int, billed: float, tally: costs.WorkTally) -> CostHour:

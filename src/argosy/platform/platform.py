@@ -217,12 +217,15 @@ class Platform:
 
     def _costs(self) -> CostLedger:
         """What all of it costs."""
+        launches = Launches(self.store.database)
         sources = Sources(
             view=self._view,
             declared=lambda: self.controller.declared,
             revisions=self.controller.revisions,
             ends=self.target.ends,
             away=self.target.away,
+            machines=lambda: [each for each in launches.live() if each.started],
+            keys=lambda: {each.id: each.name for each in self.store.keys.list()},
         )
         return CostLedger(
             self.store.database,
@@ -353,6 +356,7 @@ class Platform:
         await self.quotas.sidecar.stop()
         await self.overflow.sidecar.stop()
         await self.target.stop()
+        await self.costs.close()
         await self.recording.sidecar.stop()
         await self._close_api()
 

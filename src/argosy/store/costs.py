@@ -87,6 +87,16 @@ def sums(connection: sa.Connection, hour: int) -> tuple[float, float]:
     return found[0] or 0.0, found[1] or 0.0
 
 
+def spent(database: Database, since: int) -> list[CostRow]:
+    """What was spent by endpoint and key in the hours from `since` on, as rows without a version."""
+    query = sa.select(C.endpoint, C.key, sa.func.sum(C.cost)).where(C.hour >= since).group_by(C.endpoint, C.key)
+    with database.read() as connection:
+        return [
+            CostRow(hour=since, endpoint=endpoint, version="", use="requests", key=key, cost=cost)
+            for endpoint, key, cost in connection.execute(query)
+        ]
+
+
 def close(connection: sa.Connection, hour: CostHour) -> None:
     """Write what was found at the close of an hour, and forget what is too old."""
     HOURS.put(connection, [hour])

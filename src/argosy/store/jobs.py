@@ -125,6 +125,11 @@ def runs(database: Database, job: str = "", *, open_only: bool = False) -> list[
     return RUNS.read(database, *where, order=(R.due.desc(), R.job, R.number.desc()))
 
 
+def going(database: Database, since: float) -> list[Run]:
+    """Runs that go on, or have ended after `since` (seconds since 1970)."""
+    return RUNS.read(database, sa.or_(R.state == "running", R.ended > since), order=(R.job, R.number))
+
+
 def last_runs(database: Database) -> dict[str, Run]:
     """The last run of every job that had one, by job."""
     newest = sa.select(R.job, sa.func.max(R.number).label("number")).group_by(R.job).subquery()

@@ -6,6 +6,7 @@ from prometheus_client.core import Metric
 
 from argosy.api.metrics.families import counter, gauge
 from argosy.gateway.traffic import Traffic
+from argosy.spec.offer import CostRow
 from argosy.spec.recorder import RecorderReport
 from argosy.spec.slo import Slo
 from argosy.spec.status import EndpointStatus
@@ -81,6 +82,22 @@ def findings(tallies: Sequence[Tally]) -> Iterator[Metric]:
     ):
         samples = (((each.endpoint, each.kind), getattr(each, field)) for each in tallies)
         yield gauge(name, text, ("endpoint", "kind"), samples)
+
+
+def costs(totals: Mapping[tuple[str, str, str], CostRow]) -> Iterator[Metric]:
+    """What was spent since the platform began, and what a request and 1,000 tokens cost, without idle replicas."""
+    labels = ("endpoint", "version", "use")
+    found = [*totals.items()]
+    yield counter("argosy_cost_dollars", "What was spent, by use", labels, ((who, row.cost) for who, row in found))
+    text = "Seconds of replicas, by use"
+    yield counter("argosy_cost_seconds", text, labels, ((who, row.seconds) for who, row in found))
+    work = [((row.endpoint, row.version), row) for row in totals.values() if row.use == "requests"]
+    text = "What a request costs in engine time"
+    each = ((who, row.cost / row.requests) for who, row in work if row.requests)
+    yield gauge("argosy_cost_request_dollars", text, labels[:2], each)
+    text = "What 1,000 tokens cost in engine time"
+    tokens = ((who, 1000 * row.cost / row.tokens) for who, row in work if row.tokens)
+    yield gauge("argosy_cost_1k_tokens_dollars", text, labels[:2], tokens)
 
 
 def recorder(report: RecorderReport | None) -> Iterator[Metric]:

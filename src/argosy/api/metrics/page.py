@@ -86,6 +86,7 @@ class Page:
         yield from gateway.whole(whole)
         yield from gateway.tokens(_read(lambda: usage.totals(database), "tokens", failed))
         yield from self._objectives.families(view.endpoints)
+        yield from monitors.costs(services.costs.totals)
         yield from monitors.recorder(read_report(services.home))
         now = time.time()
         since = now - max(LEAST_WINDOW, 2.0 * services.settings.drift.every)
