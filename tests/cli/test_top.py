@@ -80,11 +80,13 @@ class Api:
     def endpoints(self) -> list[dict[str, Any]]:
         return [ENDPOINT | {"state": "updating"}]
 
-    def get(self, path: str) -> Any:
+    def get(self, path: str, **query: Any) -> Any:
         if path == "/v1/live":
             return {"endpoints": {"digits": RATES}, "replicas": []}
         if path.endswith("/rollout"):
             return ROLLOUT
+        if path == "/v1/costs":
+            return {"rows": [{"endpoint": "digits", "per_request": 0.0025}]}
         assert path == "/v1/alerts"
         return []
 
@@ -127,3 +129,10 @@ def test_tokens_a_second_are_shown_where_there_are_language_models():
     assert any("tokens/s" in line for line in lines)
     assert any("432" in line for line in lines)
     assert max(map(len, lines)) <= 80
+
+
+def test_what_a_request_costs_is_shown_where_there_are_prices():
+    assert not any("$/request" in line for line in drawn(seen()))
+    found = drawn(seen(costs={"digits": {"endpoint": "digits", "per_request": 0.0025}}))
+    assert any("$/request" in line for line in found)
+    assert any("0.0025" in line for line in found)
