@@ -82,8 +82,8 @@ class Faults(Declaration, frozen=True, kw_only=True):
 
 class ReplayProvider(Declaration, frozen=True, kw_only=True, tag="replay", tag_field="kind"):
     """A cloud that is played, and forgotten when the platform ends: what `catalogue` lists (a file of SkyPilot's or
-    gpuhunt's columns), spot capacity by zone as in the folder `traces` (ZONE.json), `quotas` by region, `ready` seconds
-    from a launch until a machine serves, and `faults`."""
+    gpuhunt's columns), spot capacity by zone as in the folder `traces` (ZONE_*.json), `quotas` by region, `ready`
+    seconds from a launch until a machine serves, and `faults`."""
 
     catalogue: str
     traces: str = ""

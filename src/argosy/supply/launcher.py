@@ -5,6 +5,7 @@ Only the rounds of `tend` ask a provider to launch and to end, one round of a pr
 """
 
 import asyncio
+import hashlib
 import logging
 import math
 import secrets
@@ -143,9 +144,13 @@ class Launcher:
         theirs = provider.list()
         taken = self._hear(provider.events())
         for launch in before:
-            found = choose(launch, [each for each in theirs if each.id == launch.id])
+            mine = [each for each in theirs if each.id == launch.id]
+            found = choose(
+                launch, mine or [each for each in theirs if launch.machine and each.machine == launch.machine]
+            )
             self._tend(provider, launch, found, taken.get(launch.id))
-        ours = {each.id: each for each in before} | self.launches.known({each.id for each in theirs})
+        ours = self.launches.known({each.id for each in (*before, *theirs)})
+        self._book(ours, theirs)
         self.findings[name] = compare(name, ours, theirs, self._platform)
         for finding in self.findings[name]:
             if finding.ends:
@@ -153,6 +158,24 @@ class Launcher:
                 machine = next(each for each in theirs if each.machine == finding.machine and each.id == finding.launch)
                 self._end(provider, msgspec.structs.replace(machine, id=""))
         return self.findings[name]
+
+    def _book(self, ours: Mapping[str, Launch], theirs: Sequence[Launch]) -> None:
+        """Machines that no launch wanted cost something, too: each gets a launch of its own, which is ending or over.
+        Of one that is billed after its end that is the time since."""
+        unwanted: dict[str, Launch] = {}
+        for machine in theirs:
+            launch = ours.get(machine.id)
+            over = launch is not None and launch.machine == machine.machine
+            known = launch is not None and launch.state not in OVER and (over or not launch.machine)
+            if not machine.id.startswith(prefix(self._platform)) or known or (over and machine.state in OVER):
+                continue
+            name = self.name("x" + hashlib.sha256(machine.machine.encode()).hexdigest()[:16])
+            state = "ended" if machine.state in OVER else "ending"
+            started = launch.ended if launch is not None and over else machine.started
+            news = {"state": state, "started": started, "asked": self._clock(), "reason": "no launch wanted it"}
+            unwanted[name] = msgspec.structs.replace(machine, id=name, ready=None, **news)
+        for name in unwanted.keys() - self.launches.known(unwanted.keys()).keys():
+            self.launches.intend(unwanted[name])
 
     def _hear(self, events: Sequence[Event]) -> dict[str, Event]:
         """What providers announce is written down; what they took, returned."""
@@ -178,8 +201,8 @@ class Launcher:
         elif step == "give up":
             said = f"it was accepted and did not serve within {now - launch.asked:.0f} s"
             self._end(provider, self.release(launch.id, reason=said))
-        elif step == "end":
-            self._end(provider, launch)
+        elif step == "end" and found is not None:
+            self._end(provider, launch if found.id == launch.id else msgspec.structs.replace(launch, id=""))
         elif step == "gone":
             self._gone(launch, found, memory, now)
 

@@ -41,7 +41,8 @@ def _played(name: str, settings: ReplayProvider, untrusted: tuple[str, ...]) -> 
     path = Path(settings.catalogue)
     try:
         offers = catalogue.read(path.read_bytes(), name, path.stat().st_mtime, untrusted).offers
-        traces = {each.stem: _trace(each) for each in sorted(Path(settings.traces).glob("*.json")) if settings.traces}
+        files = sorted(Path(settings.traces).glob("*.json")) if settings.traces else []
+        traces = {each.stem.partition("_")[0]: _trace(each) for each in files}
     except OSError as error:
         raise InvalidArgument(f"supply.providers.{name}: {error.filename}: {error.strerror}") from None
     return Replay(
