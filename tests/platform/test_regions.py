@@ -3,21 +3,27 @@
 import asyncio
 import os
 import signal
+import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from argosy.gateway.admin import Admin
 from argosy.spec.address import Address
 from argosy.spec.settings import Settings
 from argosy.store import open_store
+from tests.language.packages import fake_package, manifest
 from tests.platform.packages import push
 from tests.platform.regions import Regions, regions, until
 from tests.platform.up import PATIENCE, Load
+from tests.store.samples import model_lineage
 
 
 @pytest.fixture
-def both(tmp_path_factory: pytest.TempPathFactory):
+def both(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ARGOSY_VLLM_PYTHON", str(Path(__file__).parents[1] / "fake_vllm"))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     folder = tmp_path_factory.mktemp("r")
     with regions(folder) as found:
         store = open_store(found.homes["east"], Settings())
@@ -25,6 +31,17 @@ def both(tmp_path_factory: pytest.TempPathFactory):
         push(store, folder / "p2", 5.0)
         store.close()
         yield found
+
+
+@pytest.fixture
+def gemma(both: Regions) -> str:
+    """A version whose engine is the fake one."""
+    store = open_store(both.homes["east"], Settings())
+    folder = fake_package(both.homes["east"].root / "package")
+    (folder / "weights" / "none").write_text("none")
+    version = store.add(folder, name="gemma", manifest=manifest("gemma"), lineage=model_lineage())
+    store.close()
+    return version.ref
 
 
 @pytest.mark.slow
@@ -51,6 +68,35 @@ def test_an_endpoint_runs_in_both_regions_with_one_key_and_goes_on_without_its_h
     assert both.answers("west", key) == 5.0
     there = both.up["west"].call("GET", "/v1/endpoints/digits", wait=60)
     assert (there["state"], there["endpoint"]["regions"]) == ("ready", ["east", "west"])
+
+
+@pytest.mark.slow
+def test_a_budget_is_spent_once_over_regions_also_without_the_holder(both: Regions, gemma: str):
+    both.add()
+    limited = {"name": "team-a", "limits": {"tokens_per_month": 800}}
+    language = {"runtime": {"threads": 1}, "language": {"context": 512}}
+    declared = {"model": gemma, "regions": ["east", "west"], "keys": [limited], **language}
+    key = both.up["east"].call("PUT", "/v1/endpoints/gemma", declared)["keys"][0]["key"]
+    urls = {name: f"{each.call('GET', '/v1/status')['gateway']}/v1/chat/completions" for name, each in both.up.items()}
+
+    def chat(region: str) -> httpx.Response:
+        body = {"model": "gemma", "messages": [{"role": "user", "content": "x" * 200}], "max_tokens": 10}
+        return httpx.post(urls[region], json=body, headers={"x-api-key": key}, timeout=PATIENCE)
+
+    def spend(region: str) -> int:
+        """Ask until nothing more is answered."""
+        total, found = 0, chat(region)
+        while found.status_code == 200:
+            total, found = total + found.json()["usage"]["total_tokens"], chat(region)
+        assert found.json()["error"]["code"] == "insufficient_quota", found.text
+        return total
+
+    first = until(lambda: (found := chat("west")).status_code == 200 and found)
+    spent = first.json()["usage"]["total_tokens"]
+    both.up["east"].kill()
+    spent += spend("west")
+    spent += spend("east")
+    assert 300 < spent <= 800
 
 
 @pytest.mark.slow
