@@ -68,6 +68,7 @@ from argosy.store.store import Store
 from argosy.store.usage import totals
 from argosy.supply import providers
 from argosy.supply.launcher import Launcher
+from argosy.supply.watch import HostWatch
 from argosy.telemetry.history import Minutes
 from argosy.telemetry.rates import Meter
 
@@ -126,6 +127,8 @@ class Platform:
         self.drift = DriftMonitor(store, self.state, self.incidents.report, settings.drift.every)
         self.performance = PerformanceMonitor(store, self.state, self.incidents.report)
         self.intake = DeviceIntake(store)
+        reach, every = (self.gateway or self.routing).url, settings.supply.canaries
+        self.hosts = HostWatch(store, self._view, reach, self.incidents.report, every)
         self.launcher = Launcher(Launches(store.database), providers.of(settings))
         self.recording.fleets = lambda: self.intake.logged
         self.lost = LostDevices(store, self.incidents.report, settings.devices.silent)
@@ -165,7 +168,7 @@ class Platform:
         )
         holder.changed = self.controller.wake
         self.controller.own_part = lambda each: each if each.name in member.held else holder.own_part(each)
-        self.controller.own_keys = lambda records: member.keys(holder.budgets.of(region.name, records))
+        self.controller.own_keys = lambda records: self.hosts.keys(member.keys(holder.budgets.of(region.name, records)))
         self.controller.peers = lambda: (*(member.peers or holder.peers), *self.overflow.peers())
         return holder, member
 
@@ -302,6 +305,7 @@ class Platform:
         yield "silence", self.lost.run
         if self.launcher.providers:
             yield "launches", self.launcher.run
+        yield "hosts", self.hosts.run
         yield "incidents", self.incidents.run
         yield "slos", self.slos.run
         yield "costs", self.costs.run
