@@ -169,6 +169,7 @@ def test_a_catalogue_that_is_too_large(monkeypatch):
         ("NVIDIA RTX PRO 6000 Blackwell Server Edition", "RTX-PRO-6000"),
         ("Tesla T4", "T4"),
         ("h200 nvl", "H200"),
+        ("H100-MEGA", "H100-MEGA"),
         ("RTX 4070S Ti", None),
         ("tpu-v5e-8", None),
         ("", None),

@@ -144,9 +144,10 @@ def count(connection: sa.Connection, rows: Iterable[Learned]) -> None:
 
 
 def forget(database: Database, now: float) -> None:
-    """Delete what was learned more than `DAYS` ago."""
+    """Delete what was learned, and spent, more than `DAYS` ago."""
     with database.begin() as connection:
         connection.execute(sa.delete(learned_table).where(L.hour < now - DAYS * 86400))
+        connection.execute(sa.delete(spending_table).where(S.day < now / 86400 - DAYS))
 
 
 def spend(database: Database, provider: str, day: int, dollars: float, budget: float) -> bool:

@@ -33,7 +33,7 @@ PER_GPU = (0.005, 150.0)
 MOST_GPUS = 128
 MEMORY = (0.7, 2.2)
 """What a row may say of a GPU's memory, as a share of what is known of it."""
-FORM = r"((16|24|32|40|48|80|94|96|141|180|192)GB|HBM\d[A-Z]?|SXM\d?|PCIE|NVL|MEGA|(SERVER|WORKSTATION)EDITION)$"
+FORM = r"((16|24|32|40|48|80|94|96|141|180|192)GB|HBM\d[A-Z]?|SXM\d?|PCIE|NVL|(SERVER|WORKSTATION)EDITION)$"
 """What stands behind a GPU's name and makes it no other GPU for us."""
 NO_DISCOUNT = 0.999
 """Of the price on demand: spot at this share or above has no discount, and is no offer."""

@@ -26,8 +26,8 @@ DRIFT = 0.02
 """Share by which what was paid may differ from the catalogue before it is said to be wrong."""
 COMMON = 24
 """Hours that two zones must have in common before their correlation is believed."""
-TOGETHER = 0.3
-"""Correlation from which two zones count as one region for the hedge."""
+TOGETHER = 0.4
+"""Mean correlation of their zones from which two regions count as one for the hedge."""
 
 Place = tuple[str, ...]
 
@@ -119,19 +119,26 @@ def correlations(rows: Iterable[Learned], zone: Callable[[Learned], str]) -> dic
 
 
 def zones(offers: Sequence[Offer], rows: Sequence[Learned]) -> tuple[spot.Zone, ...]:
-    """The markets of the hedge of `capacity.spot`: each zone's cheapest spot offer. Zones that were seen to lose
-    their capacity together are one region, whatever the provider calls them."""
+    """The markets of the hedge of `capacity.spot`: each zone's cheapest spot offer. Regions whose zones
+    were seen to lose their capacity together are one, whatever the provider calls them."""
     best: dict[str, Offer] = {}
     for offer in offers:
         name = zone_name(offer)
         if offer.market == "spot" and (name not in best or offer.price < best[name].price):
             best[name] = offer
     region = {name: f"{offer.provider}/{offer.region}" for name, offer in best.items()}
-    for (one, other), share in sorted(correlations(rows, zone_name).items()):
-        if share >= TOGETHER and one in region and other in region and region[one] != region[other]:
-            gone, stays = region[other], region[one]
-            region = {name: stays if each == gone else each for name, each in region.items()}
-    return tuple(spot.Zone(name=name, region=region[name], price=each.price) for name, each in sorted(best.items()))
+    pairs: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for (one, other), share in correlations(rows, zone_name).items():
+        if one in region and other in region and region[one] != region[other]:
+            pairs[region[one], region[other]].append(share)
+    merged = {name: name for name in region.values()}
+    for (one, other), shares in sorted(pairs.items()):
+        if statistics.mean(shares) >= TOGETHER:
+            gone, stays = merged[other], merged[one]
+            merged = {name: stays if each == gone else each for name, each in merged.items()}
+    return tuple(
+        spot.Zone(name=name, region=merged[region[name]], price=each.price) for name, each in sorted(best.items())
+    )
 
 
 def zone_name(of: Offer | Learned) -> str:

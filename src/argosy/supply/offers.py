@@ -56,6 +56,7 @@ def refresh(database: Database, settings: SupplySettings, now: float | None = No
         found = [job.result() for job in jobs]
     for each in found:
         store.keep(database, each)
+    store.forget(database, moment)
     return found
 
 

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from argosy.capacity.spot import Hedge, SpotDecision, SpotObservation, Zone, begin, decide
+from argosy.capacity.spot import Hedge, SpotDecision, SpotObservation, SpotState, Zone, begin, decide
 from argosy.spec.errors import InvalidArgument
 
 Ticks = npt.NDArray[np.bool_]
@@ -111,13 +111,13 @@ def bound(trace: SpotTrace, hedge: Hedge) -> float:
     return float((price * spot + hedge.on_demand * (hedge.replicas - spot)).mean() / hedge.replicas / hedge.on_demand)
 
 
-def ours(hedge: Hedge) -> Policy:
-    """The hedge, with what it remembers."""
-    state = begin(hedge)
+def ours(hedge: Hedge, state: SpotState | None = None) -> Policy:
+    """The hedge, with what it remembers; it begins with `state`, or with nothing."""
+    known = begin(hedge) if state is None else state
 
     def policy(seen: SpotObservation) -> SpotDecision:
-        nonlocal state
-        decision, state = decide(hedge, seen, state)
+        nonlocal known
+        decision, known = decide(hedge, seen, known)
         return decision
 
     return policy
