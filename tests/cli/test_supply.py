@@ -1,11 +1,15 @@
 """`argosy supply`, with a control API that answers what the test says. A platform is asked in tests/platform."""
 
+import contextlib
 import json
 from typing import Any
 
 import pytest
 
 from argosy.cli import supply
+from argosy.spec.offer import Launch, Offer
+from argosy.store.database import Database
+from argosy.store.launches import Launches
 
 OFFER = {"provider": "cloud", "instance": "a10g.1", "region": "r1", "zone": "r1a", "price": 1.0}
 LAUNCH: dict[str, Any] = {
@@ -94,3 +98,13 @@ def test_the_end_says_who_and_why(run, api):
     assert "ending" in run("supply", "end", "argosy-1-a", "--reason", "enough").stdout
     method, path, query = asked.sent[0]
     assert (method, path, query["reason"]) == ("DELETE", "/v1/launches/argosy-1-a", "enough")
+
+
+def test_down_says_what_stays_launched(run, place):
+    place.config.write_text("supply: {providers: {here: {kind: local}}}\n")
+    assert run("down").stderr == ""
+    with contextlib.closing(Database(place.database)) as database:
+        for number in range(2):
+            offer = Offer(provider="here", region="", instance="x", price=0.25)
+            Launches(database).intend(Launch(id=f"argosy-1-{number}", offer=offer, asked=1.0))
+    assert "2 machines stay launched at 0.50 $/h" in run("down").stderr

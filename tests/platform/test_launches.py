@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from argosy.cli import checks
-from argosy.spec.settings import load
+from argosy.spec.settings import Settings, load
 from tests.platform.up import until
 
 pytestmark = pytest.mark.slow
@@ -32,6 +32,8 @@ def test_a_machine_outlives_the_platform_that_launched_it(home, start, monkeypat
     assert check.status == "warn"
     assert "which has not written it down" in check.found
     (home.root / ".argosy-launch").write_text(f"{ready['id']} 1\n")
+    (check,) = checks.supply(home, Settings())
+    assert check.found == "machines of providers that the settings do not name: 1 of here"
     up.call("DELETE", "/v1/launches/a1")
     (ended,) = until(lambda: stands("ended"))
     assert not (home.root / ".argosy-launch").exists()

@@ -7,6 +7,7 @@ import shutil
 import socket
 import struct
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from importlib.metadata import distributions, metadata, requires
@@ -62,8 +63,11 @@ def run(place: Home) -> Iterator[Check]:
     yield envoy(settings)
     yield database(place, settings)
     yield from cluster(settings)
-    yield from supply(place, settings)
     yield from platform(place, settings)
+    try:
+        yield from supply(place, settings)
+    except ArgosyError as error:
+        yield Check("supply", "fail", error.message, "see the settings supply and store.database")
 
 
 def python() -> Check:
@@ -248,26 +252,29 @@ async def _cluster(settings: KubernetesSettings) -> list[Check]:
 
 
 def supply(place: Home, settings: Settings) -> Iterator[Check]:
-    """For each provider of machines: whether it answers, and what it has that should not be there."""
-    if not settings.supply.providers:
-        return
+    """For each provider of machines: whether it answers, and what it has that should not be there; and machines of one
+    that the settings name no more."""
     from argosy.store import open_store
     from argosy.store.launches import Launches
     from argosy.supply import providers, sweep
 
     with closing(open_store(place, settings)) as store:
-        launches = Launches(store.database)
-        for name, provider in providers.of(settings).items():
-            if isinstance(settings.supply.providers[name], ReplayProvider):
+        launches, found = Launches(store.database), providers.of(settings)
+        if gone := Counter(each.offer.provider for each in launches.live() if each.offer.provider not in found):
+            fix = "name them in supply.providers again, end them there, and watch your bill"
+            said = ", ".join(f"{count} of {name}" for name, count in sorted(gone.items()))
+            yield Check("supply", "warn", f"machines of providers that the settings do not name: {said}", fix)
+        for name, provider in found.items():
+            if isinstance(settings.supply.providers.get(name), ReplayProvider):
                 continue  # what is played lives in the platform's process alone
             try:
-                found = sweep.sweep(launches, provider)
+                differs = sweep.sweep(launches, provider)
             except ArgosyError as error:
                 yield Check(f"supply {name}", "warn", error.message, "nobody knows what runs there until it answers")
                 continue
-            said = "; ".join(f"{each.machine} ({each.price:g} $/h): {each.said}" for each in found)
-            fix = "the platform ends what it can, while it runs;  argosy supply ls" if found else ""
-            yield Check(f"supply {name}", "warn" if found else "ok", said or "it has what is written down", fix)
+            said = "; ".join(f"{each.machine} ({each.price:g} $/h): {each.said}" for each in differs)
+            fix = "the platform ends what it can, while it runs;  argosy supply ls" if differs else ""
+            yield Check(f"supply {name}", "warn" if differs else "ok", said or "it has what is written down", fix)
 
 
 def platform(place: Home, settings: Settings) -> Iterator[Check]:

@@ -1,6 +1,7 @@
 """`argosy up`, `down`, `gateway` and `console`."""
 
 import asyncio
+import contextlib
 import os
 import sys
 import webbrowser
@@ -80,7 +81,7 @@ def down(as_json: bool) -> None:
     """Stop the platform and everything it runs. Models, endpoints and keys are kept for the next `argosy up`.
 
     Requests in flight are answered first. What a crash left running is stopped too, and a standby that waits on this
-    home. JSON: {stopped}.
+    home. Machines of providers stay launched: it says how many, and what they cost. JSON: {stopped}.
 
     \b
     Example:
@@ -91,6 +92,16 @@ def down(as_json: bool) -> None:
     with progress("Stopping the platform") as report:
         stopped = asyncio.run(run(home(), settings(), report=report))
     emit({"stopped": stopped}, as_json, lambda: click.echo("stopped" if stopped else "nothing was running"))
+    if settings().supply.providers or settings().supply.sky:
+        from argosy.store import open_store
+        from argosy.store.launches import Launches
+
+        with contextlib.closing(open_store(home(), settings())) as store:
+            live = Launches(store.database).live()
+        hourly = sum(each.price or each.offer.price for each in live)
+        if live:
+            count = f"{len(live)} machine{'s stay' if len(live) > 1 else ' stays'}"
+            click.echo(f"{count} launched at {hourly:,.2f} $/h: argosy up;  argosy supply ls", err=True)
 
 
 @click.command(cls=Command)
