@@ -41,6 +41,7 @@ from argosy.store.store import Store
 from argosy.telemetry.rates import Rates, Usage
 from argosy.trust.bundle import BUNDLE
 from tests.console.devices import fleets
+from tests.console.places import holder
 from tests.console.spent import spent
 from tests.console.used import tokens
 from tests.control.served import serve
@@ -277,6 +278,7 @@ def services(home: Home, now: float, count: int = 50) -> Any:
     kept = {first: _rollout(first)}
     rollouts = SimpleNamespace(last=lambda: kept)
     controller = SimpleNamespace(
+        gateway_url="http://127.0.0.1:8080",
         view=View(number=1, endpoints=statuses, replicas=replicas),
         analysis=SimpleNamespace(rows=kept, rollouts=rollouts),
     )
@@ -288,7 +290,9 @@ def services(home: Home, now: float, count: int = 50) -> Any:
         controller=controller,
         meter=Meter(now, replicas),
         jobs=SimpleNamespace(wake=lambda: None),
-        costs=SimpleNamespace(unpriced=("spam",)),
+        costs=SimpleNamespace(unpriced=("spam",), hourly={"fraud": 4.0}),
+        regions=holder(store.database, now, HOSTILE),
+        member=SimpleNamespace(order=SimpleNamespace(holder="")),
         intake=SimpleNamespace(dropped=Counter({"factory": 7})),
     )
 

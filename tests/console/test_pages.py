@@ -35,6 +35,7 @@ PAGES = {
     "fleet": "/console/fleets/factory",
     "keys": "/console/keys",
     "usage": "/console/usage",
+    "regions": "/console/regions",
     "cost": "/console/cost?range=7d",
     "login": "/console/login",
     "confirm": "/console/endpoints/fraud/do/abort",

@@ -16,6 +16,7 @@ import argosy
 from argosy.api import token
 from argosy.api.application import answered, as_json, check_host, read_body
 from argosy.api.orders import follow, leave
+from argosy.api.regions import measured
 from argosy.api.route import Services
 from argosy.packaging.lineage import lineage_from
 from argosy.regions.holder import reported
@@ -92,7 +93,8 @@ class RegionApi:
         declared = {each.endpoint.name: each for each in await asyncio.to_thread(services.state.endpoints)}
         for each in member.order.endpoints:
             status, now = statuses.get(name := each.endpoint.name), declared.get(name)
-            found[name] = reported(status, each, now.generation) if status and now else RegionEndpoint(placed=each)
+            made = reported(status, each, now.generation) if status and now else RegionEndpoint(placed=each)
+            found[name] = measured(services, name, made)
         return RegionReport(
             region=member.name,
             version=argosy.__version__,

@@ -73,7 +73,9 @@ async def every(services: Services, query: Which) -> list[RegionStatus]:
     if holder.own and not services.member.order.holder:
         mine = services.controller.view.endpoints.items()
         endpoints = {
-            one: reported(each, None, each.generation) for one, each in mine if holder.own in each.endpoint.regions
+            one: measured(services, one, reported(each, None, each.generation))
+            for one, each in mine
+            if holder.own in each.endpoint.regions
         }
         drains, gateway = holder.own in holder.draining, services.controller.gateway_url
         own = RegionStatus(name=holder.own, url="", own=True, gateway=gateway, draining=drains, heard=0.0)
@@ -84,6 +86,12 @@ async def every(services: Services, query: Which) -> list[RegionStatus]:
         msgspec.structs.replace(each, endpoints={k: v for k, v in each.endpoints.items() if k == name})
         for each in found
     ]
+
+
+def measured(services: Services, name: str, endpoint: RegionEndpoint) -> RegionEndpoint:
+    """With the requests that the gateway here gets, and what its replicas here cost."""
+    rate, hourly = services.meter.now(name).requests, services.costs.hourly.get(name, 0.0)
+    return msgspec.structs.replace(endpoint, rate=round(rate, 3), hourly=hourly)
 
 
 def _status(region: Region, state: RegionState | None) -> RegionStatus:

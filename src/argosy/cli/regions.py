@@ -10,7 +10,7 @@ from argosy.cli.base import Command, Group, json_option
 from argosy.cli.deployments import why
 from argosy.cli.here import control, place, reason_option
 from argosy.cli.output import Columns, emit, table
-from argosy.console.words import age
+from argosy.console.words import age, money, rate
 from argosy.spec.errors import InvalidArgument
 
 MOST_TOKEN = 256
@@ -62,7 +62,8 @@ def add(name: str, url: str, token: str, fingerprint: str, reason: str, as_json:
 @json_option
 def every(as_json: bool) -> None:
     """List regions, and what runs there. JSON: a list of {name, url, own, gateway, version, draining, heard, away,
-    skew, endpoints: {name: {state, reason, version, serving, replicas, ready, settled, problem}}}.
+    skew, endpoints: {name: {state, reason, version, serving, replicas, ready, settled, problem,
+    rate, hourly}}}.
 
     \b
     Example:
@@ -97,12 +98,20 @@ def shown(found: list[dict[str, Any]]) -> None:
 def in_regions(found: list[dict[str, Any]]) -> None:
     """Endpoints by region, and what is wrong there."""
     rows = [
-        (name, one["name"], each["state"], each["serving"] or each["version"], f"{each['ready']}/{each['replicas']}")
+        (
+            name,
+            one["name"],
+            each["state"],
+            each["serving"] or each["version"],
+            f"{each['ready']}/{each['replicas']}",
+            rate(each["rate"]),
+            money(each["hourly"] or None),
+        )
         for one in found
         for name, each in one["endpoints"].items()
     ]
     if rows:
-        table(("endpoint", "region", "state", "version", "ready"), sorted(rows))
+        table(("endpoint", "region", "state", "version", "ready", "req/s", "$/h"), sorted(rows))
     for one in found:
         if one["away"]:
             click.echo(f"{one['name']}: {one['away']}")

@@ -81,6 +81,15 @@ class Stack(NamedTuple):
     values: Sequence[float]
 
 
+class Bubble(NamedTuple):
+    """A circle: its class in the style sheet, its name, its size beside the others, and what is written below."""
+
+    kind: str
+    name: str
+    size: float
+    lines: Sequence[str]
+
+
 def spark(values: Values, label: str) -> Markup:
     """A line without axes, for the last quarter of an hour."""
     return _spark(tuple(values), label)
@@ -254,6 +263,23 @@ def overlay(reference: Sequence[float], current: Sequence[float], labels: Sequen
     parts.append(f'<path class="line candidate" d="M{LEFT},{y(0):.1f}{steps}V{y(0):.1f}"/>')
     parts += [_grid(y(0), "0 %"), _grid(y(top), f"{top:.0%}" if top >= 0.1 else f"{top:.1%}")]
     return _svg("lines", WIDTH, HEIGHT, label, parts)
+
+
+def bubbles(found: Sequence[Bubble], label: str, wide: int = 5) -> Markup:
+    """Circles in rows of `wide`, whose area is their size, with their texts below."""
+    each, radius, most = 170, 42, max((one.size for one in found), default=0.0)
+    high = 2 * radius + 16 + 15 * (1 + max((len(one.lines) for one in found), default=0))
+    parts: list[str] = []
+    for place, one in enumerate(found):
+        x, y = each * (place % wide) + each / 2, high * (place // wide) + radius + 4
+        r = max(5.0, radius * math.sqrt(max(one.size, 0.0) / most)) if most > 0 else radius / 2
+        parts.append(f'<circle class="bubble {escape(one.kind)}" cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}"/>')
+        for at, text in enumerate((one.name[:24], *one.lines)):
+            kind = "tick" if at else "name"
+            parts.append(
+                f'<text class="{kind} mid" x="{x:.1f}" y="{y + radius + 16 + 15 * at:.1f}">{escape(text)}</text>'
+            )
+    return _svg("bubbles", each * min(wide, max(len(found), 1)), high * -(-len(found) // wide), label, parts)
 
 
 def cells(found: Sequence[tuple[str, str]], label: str, wide: int = 40) -> Markup:

@@ -16,6 +16,7 @@ from argosy.console import chart, words
 from argosy.console.session import Sessions
 from argosy.spec.errors import ArgosyError
 from argosy.store import alerts, costs, findings, jobs, usage
+from argosy.store.regions import RegionStore
 
 ROOT = "/console"
 HERE = Path(__file__).parent
@@ -75,8 +76,8 @@ class Console:
         self._read = float("-inf")
 
     def parts(self) -> frozenset[str]:
-        """Traffic, and of findings, alerts, jobs, tokens, cost and fleets what something has written; none while the
-        database is away."""
+        """Traffic, and of findings, alerts, jobs, tokens, cost, regions and fleets what something has written; none
+        while the database is away."""
         if time.monotonic() - self._read > FRESH:
             try:
                 there: dict[str, bool] = {
@@ -86,6 +87,7 @@ class Console:
                     "jobs": jobs.any_of(self.database),
                     "usage": bool(usage.totals(self.database)),
                     "cost": costs.any_of(self.database),
+                    "regions": bool(RegionStore(self.database).every()),
                     "fleets": bool(self.services.store.fleets.every()),
                 }
             except ArgosyError:

@@ -8,7 +8,7 @@ on this machine, which says whose the requests were.
 import asyncio
 import logging
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -72,7 +72,8 @@ class Sources(NamedTuple):
 
 class CostLedger:
     """The task of a platform. `log` is the access log of the gateway on this machine, if there is one; `cores` those of
-    this machine; `report` is that of the incidents; `clock` gives seconds since 1970."""
+    this machine; `report` is that of the incidents; `clock` gives seconds since 1970. `hourly` is what the replicas of
+    each endpoint cost now."""
 
     def __init__(
         self,
@@ -97,6 +98,7 @@ class CostLedger:
         self._on = Counter[str]()
         self._begun = Saved(costs=Costs(at=clock()), position=end_of(log) if log else None)
         self._unpriced: set[str] = set()
+        self.hourly: dict[str, float] = {}
         self.totals: dict[tuple[str, str, str], CostRow] = {}
 
     @property
@@ -150,6 +152,7 @@ class CostLedger:
         revisions, declared = self._sources.revisions(), {each.endpoint.name: each for each in self._sources.declared()}
         found: list[tuple[Replica, PaidRun]] = []
         unpriced: set[str] = set()
+        hourly: defaultdict[str, float] = defaultdict(float)
         for each in replicas:
             revision, endpoint = revisions.get(each.revision), declared.get(each.endpoint)
             if not each.started or revision is None:
@@ -158,6 +161,7 @@ class CostLedger:
             if not price:
                 unpriced.add(each.endpoint)
                 continue
+            hourly[each.endpoint] += price
             rollout = endpoint.serving.rollout if endpoint else None
             phase = rollout.phase if rollout and rollout.live and rollout.candidate == each.revision else ""
             run = PaidRun(
@@ -172,6 +176,7 @@ class CostLedger:
             )
             found.append((each, run))
         self._unpriced |= unpriced
+        self.hourly = dict(hourly)
         return found
 
     def _price(self, replica: Replica, revision: Revision, declared: Declared | None) -> float:

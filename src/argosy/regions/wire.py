@@ -41,7 +41,8 @@ class RegionOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 class RegionEndpoint(msgspec.Struct, frozen=True, kw_only=True):
     """What became of an endpoint in a region. `settled`: what is declared there last has all of its traffic; `problem`
-    is why the order was not taken."""
+    is why the order was not taken. `rate` are the requests a second that its gateway gets, `hourly` what its replicas
+    cost an hour now, in dollars."""
 
     placed: PlacedEndpoint | None = None
     state: EndpointPhase = "starting"
@@ -52,6 +53,8 @@ class RegionEndpoint(msgspec.Struct, frozen=True, kw_only=True):
     ready: int = 0
     settled: bool = False
     problem: str = ""
+    rate: float = 0.0
+    hourly: float = 0.0
 
     @property
     def done(self) -> bool:
