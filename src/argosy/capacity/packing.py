@@ -3,9 +3,9 @@
 Three rules. `best` leaves the least. `fgd` is Fragmentation Gradient Descent (Weng et al., USENIX ATC 2023): what is
 left of a machine counts as a fragment for each ask, of those expected, that cannot use it; the place at which the
 fragments grow least is chosen. `argosy` looks further ahead for fractions: a linear program fills the GPUs that are
-open, and those still empty, with what is expected until GPUs, processors or memory are used up (an arc flow, Valério de
-Carvalho 1999). Its dual prices say what each remainder is worth; the place whose worth falls least is chosen, `fgd`
-decides between equals.
+open, and those still empty, with what is expected until all are full (an arc flow, Valério de Carvalho 1999). Its dual
+prices say what each remainder is worth; the place whose worth falls least is chosen. `fgd` decides between equals, and
+where processors or memory are used up first.
 
 Where it is not told that two models bear each other on one GPU, they share none.
 """
@@ -168,7 +168,9 @@ class Packing:
         grown = self._kinds.fragments(found.left, found.others) - self._fragments[found.machines]
         if self._prices is None or ask.gpus >= 1:
             return grown
-        worth = self._prices.worth(self._free, self._others)
+        if not self._prices.matter(self._free, self._others):
+            return grown
+        worth = self._prices.worth(self._free)
         return worth(rest + ask.gpus) - worth(rest) + GRADIENT * grown + 1e-3 * rest
 
 
@@ -211,7 +213,8 @@ class _Prices:
         sizes, counts = np.unique(np.minimum(steps, self._nodes), return_counts=True)
         self._share = counts / len(expected)
         self._whole = sum(each.gpus for each in expected if each.gpus >= 1) / len(expected)
-        self._mean = np.array([(each.cpus, each.memory, each.gpus) for each in expected]).mean(axis=0)
+        self._mean = sum(each.gpus for each in expected) / len(expected)
+        self._others = np.array([(each.cpus, each.memory) for each in expected]).mean(axis=0)
         self._asked = 0
         self._build(sizes.tolist())
 
@@ -236,9 +239,8 @@ class _Prices:
             self._highs.addRow(0.0, 0.0, 0, none, none.astype(float))
         self._highs.addCols(len(columns), costs, costs * 0, many, len(index), starts[:-1], index, value)
 
-    def _solve(self, free: Floats, others: Floats) -> None:
-        left = np.append(others.sum(axis=0), free.sum())
-        coming = float(np.min(left[self._mean > 0] / self._mean[self._mean > 0]))
+    def _solve(self, free: Floats) -> None:
+        coming = float(free.sum()) / self._mean
         opened = free[(free > TINY) & (free < 1 - TINY)]
         nodes = np.bincount(self._node(opened), minlength=self._nodes).astype(float)[: self._nodes]
         most = np.concatenate([coming * self._share, [float((free >= 1 - TINY).sum())]])
@@ -254,9 +256,13 @@ class _Prices:
     def _node(self, left: Floats) -> npt.NDArray[np.intp]:
         return np.clip(np.ceil((1 - left) / STEP - 1e-6), 0, self._nodes).astype(np.intp)
 
-    def worth(self, free: Floats, others: Floats) -> Callable[[Floats], Floats]:
+    def matter(self, free: Floats, others: Floats) -> bool:
+        """Whether GPUs are used up before processors and memory are, if what comes is as expected."""
+        return bool(np.all(others.sum(axis=0) * self._mean >= free.sum() * self._others))
+
+    def worth(self, free: Floats) -> Callable[[Floats], Floats]:
         """Of remainders, in GPUs that will be used; found again each `AGAIN` times."""
         if self._asked % AGAIN == 0:
-            self._solve(free, others)
+            self._solve(free)
         self._asked += 1
         return lambda left: np.where(left <= TINY, 0.0, self._values[self._node(left)])

@@ -1,0 +1,20 @@
+"""The blocks of docs/guides/placement.md, run as a reader would."""
+
+import pytest
+
+from tests.docs import page
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_placement(reader):
+    pytest.importorskip("highspy")
+    said = page.run("docs/guides/placement.md", reader)
+    assert "chat on nebius/eu-north/H100/spot: " in said
+    assert "$/day more" in said
+    assert "no plan costs less than" in said
+    assert '"supply": "nebius/eu-north/H100/spot"' in said
+    assert "eu-north answers in 0.11 s" in said
+    assert "chat (short) from eu, 900/s cannot be served: " in said
+    assert "more than the quotas allow" in said
+    assert "static peak" in said
