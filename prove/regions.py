@@ -32,7 +32,7 @@ from tests.gateway.kit import HttpReplica, Request
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "latency" / "ibm_interregion_rtt_ms_2024-09.csv"
 PLACES = {"frankfurt": "Frankfurt", "london": "London", "washington": "Washington DC"}
 PRICES = {"frankfurt": 1.0, "london": 1.1, "washington": 1.3}
-SERVICE, AT_ONCE, QUEUE = 0.05, 2, 4
+SERVICE, AT_ONCE, QUEUE = 0.05, 2, 8
 """Seconds of a request at a replica, how many it has at once, and how many more wait there."""
 PACE = 20.0
 """Requests a second in each region: a quarter of what it can do."""
@@ -316,7 +316,7 @@ async def run(folder: Path, scale: float, pace: float) -> tuple[list[Phase], lis
         await phase("Frankfurt's replicas die", 14, usual, east.die)
         await phase("they are back", 14, usual, east.revive)
         await phase("Frankfurt is cut off", 14, usual, link(up=False))
-        await phase("cut off, and its replicas die", 8, {"london": pace}, east.die)
+        await phase("cut off, and its replicas die", 8, {"london": pace}, bed.settle, east.die)
         await phase("the link is back, the replicas are not", 14, {"london": pace}, link(up=True))
         await phase("all are back", 10, usual, east.revive)
         await phase("London is gone: gateway and replicas", 14, usual, lambda: bed.kill("london"))

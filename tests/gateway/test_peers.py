@@ -7,12 +7,15 @@ import msgspec
 import pytest
 
 from argosy.gateway.gateway import Gateway
-from argosy.gateway.model import EndpointRoute, Waiting
+from argosy.gateway.model import EndpointRoute, Tls, Upstream, Waiting
 from argosy.spec.address import Address
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.region import Peer
 from tests.gateway.grpc_kit import infer, served, with_client
 from tests.gateway.kit import KEY, Load, api_key, http, one, revision, shared
+from tests.gateway.test_language import CHAT, MESSAGES, chat, engine_replica, events, model, version
+from tests.gateway.test_tls import certificate
+from tests.language.fake_engine import running
 
 INFER = "/v2/models/digits/infer"
 TOKEN = "between-east-and-west-0123456789abcdef"
@@ -175,6 +178,27 @@ async def test_grpc_crosses_too(gateway, west, grpc_replica):
     assert not any(TOKEN in str(each) for each in b.metadata)
 
 
+@pytest.mark.parametrize("authority", ["localhost", "127.0.0.1"])
+async def test_a_peer_is_who_its_certificate_says(gateway, config, replica, folder, monkeypatch, authority):
+    b = await replica("b")
+    cert, key = certificate(folder, "c", "west")
+    run, tls = f"{config.run_dir}-west", Tls(str(cert), str(key))
+    west = Gateway(msgspec.structs.replace(config, run_dir=run, tls=tls))
+    await west.start([one(b, auth=False, peers=(east(),))])
+    try:
+        there = await peer(west, tls=True, authority=authority)
+        route = EndpointRoute(endpoint="digits", peers=(there,), auth=False)
+        monkeypatch.setenv("SSL_CERT_FILE", str(cert))
+        await gateway.start([route])
+        async with await http(gateway) as client:
+            assert (await client.post(INFER, content=b"x")).json()["replica"] == "b"
+            other = msgspec.structs.replace(there, authority="elsewhere.example")
+            await gateway.apply([msgspec.structs.replace(route, peers=(other,))])
+            assert (await client.post(INFER, content=b"x")).status_code == 503
+    finally:
+        await west.stop(0.5)
+
+
 async def test_nobody_waits_for_a_region_that_is_gone(gateway, replica):
     a = await replica("a")
     await gateway.start([one(a, auth=False, peers=(east(endpoints=("digits",)),))])
@@ -208,3 +232,26 @@ def test_two_peers_of_one_name_or_one_token_are_refused():
     for other in (east(token=TOKEN + "2"), east(region="west")):
         with pytest.raises(InvalidArgument, match="two peers have the same"):
             EndpointRoute(endpoint="digits", peers=(east(), other))
+
+
+async def test_a_model_whose_replicas_are_elsewhere_answers_as_if_it_were_here(gateway, west, folder):
+    with running(folder / "e.sock") as engine:
+        there = msgspec.structs.replace(version(engine), upstreams=(engine_replica(engine),))
+        await west.start([model(engine, revisions=(there,), peers=(east(),))], [api_key("another", id="k2")])
+        far = await peer(west, endpoints=("gemma",))
+        gone = Upstream(replica="gone", http=Address(path=DEAD), engine=Address(path=f"{DEAD}-engine"))
+        await gateway.start()
+        for upstreams in ((), (gone,)):
+            here = msgspec.structs.replace(version(engine), upstreams=upstreams)
+            await gateway.apply([model(engine, revisions=(here,), peers=(far,))], [api_key()])
+            async with await http(gateway, headers=WITH_KEY) as client:
+                whole = await client.post(CHAT, json=chat())
+                assert (whole.status_code, "usage" in whole.json()) == (200, True), whole.text
+                named = await client.post(f"/endpoints/gemma{CHAT}", json={"messages": MESSAGES})
+                assert named.status_code == 200, named.text
+                parts = events(await client.post(CHAT, json=chat(stream=True)))
+                assert parts
+                assert not any("usage" in each or "timings" in each for each in parts)
+        await gateway.stop(0.5)
+    sent = [(each["key"], each["region"], each["tokens"]["output"] > 0) for each in lines(gateway)]
+    assert sent == [("k1", "west", True)] * 6

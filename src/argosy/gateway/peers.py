@@ -25,8 +25,8 @@ SECRET = f"%METADATA(UPSTREAM_HOST:{MODEL}:token)%"
 LOCAL_FIRST = 10_000
 """Percent. Replicas here get all requests while one in so many is well."""
 HEALTH_SECONDS, HEALTH_TIMEOUT = 2.0, 2.0
-IDLE_HEALTH_SECONDS = 10.0
-"""How often a peer is asked for a cluster that nobody has used yet."""
+SICK_SECONDS, IDLE_SECONDS = 1.0, 10.0
+"""How often one that is not well is asked, and one that is, for a cluster that nobody has used yet."""
 LEFT_OUT = "10s"
 """The longest that a replica is left out once it refused connections: others answer, so that it may be tried often."""
 OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -39,7 +39,8 @@ def beyond(resource: Resource, endpoint: EndpointRoute) -> Resource:
     (threshold,) = resource["circuit_breakers"]["thresholds"]
     budget = {"budget_percent": {"value": 100}, "min_retry_concurrency": threshold["max_requests"]}
     options = {**resource["typed_extension_protocol_options"][OPTIONS], "http_filters": _marks()}
-    tls = [_tls(each) for each in endpoint.elsewhere if each.tls]
+    http2 = "http2_protocol_options" in options["explicit_http_config"]
+    tls = [_tls(each, "h2" if http2 else "http/1.1") for each in endpoint.elsewhere if each.tls]
     sockets = [*resource.get("transport_socket_matches", []), *tls]
     return {
         **resource,
@@ -47,7 +48,7 @@ def beyond(resource: Resource, endpoint: EndpointRoute) -> Resource:
         "common_lb_config": {"healthy_panic_threshold": {"value": 1}},  # where nobody is well, those here are asked
         "circuit_breakers": {"thresholds": [{**threshold, "retry_budget": budget}]},
         "typed_extension_protocol_options": {OPTIONS: options},
-        "health_checks": [_health(endpoint, http2="http2_protocol_options" in options["explicit_http_config"])],
+        "health_checks": [_health(endpoint, http2=http2)],
         "close_connections_on_host_health_failure": True,
         "ignore_health_on_host_removal": True,  # replicas that are gone are gone
         **({"transport_socket_matches": sockets} if sockets else {}),
@@ -74,7 +75,9 @@ def health_path(endpoint: EndpointRoute) -> str:
 def _health(endpoint: EndpointRoute, *, http2: bool) -> Resource:
     return {
         "interval": f"{HEALTH_SECONDS:g}s",
-        "no_traffic_interval": f"{IDLE_HEALTH_SECONDS:g}s",
+        "unhealthy_interval": f"{SICK_SECONDS:g}s",
+        "no_traffic_interval": f"{SICK_SECONDS:g}s",
+        "no_traffic_healthy_interval": f"{IDLE_SECONDS:g}s",
         "timeout": f"{HEALTH_TIMEOUT:g}s",
         "healthy_threshold": 2,
         "unhealthy_threshold": 2,
@@ -109,17 +112,20 @@ def _host(peer: Peer) -> Resource:
     }
 
 
-def _tls(peer: Peer) -> Resource:
-    """TLS to a peer whose certificate is for its authority, by what this machine trusts."""
-    trusted = {"trusted_ca": {"filename": ssl.get_default_verify_paths().cafile or "/etc/ssl/cert.pem"}}
-    named = {"san_type": "DNS", "matcher": {"exact": peer.authority}}
+def _tls(peer: Peer, protocol: str) -> Resource:
+    """TLS to a peer whose certificate is for its authority, by what this machine trusts, or else by none."""
+    roots = ssl.get_default_verify_paths().cafile
+    address = peer.authority.replace(":", "").replace(".", "").isdecimal() or ":" in peer.authority
+    named = {"san_type": "IP_ADDRESS" if address else "DNS", "matcher": {"exact": peer.authority}}
+    trusted: Resource = {"trusted_ca": {"filename": roots}, "match_typed_subject_alt_names": [named]}
     socket = extension(
         "envoy.transport_sockets.tls",
         "transport_sockets.tls.v3.UpstreamTlsContext",
-        sni=peer.authority,
+        **({} if address else {"sni": peer.authority}),
         common_tls_context={
             "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
-            "validation_context": {**trusted, "match_typed_subject_alt_names": [named]},
+            "alpn_protocols": [protocol],
+            "validation_context": trusted if roots else {"verify_certificate_hash": ["00" * 32]},
         },
     )
     name = f"peer/{peer.region}"

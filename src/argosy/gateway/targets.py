@@ -11,6 +11,8 @@ from argosy.gateway.model import EndpointRoute, GatewayConfig, RevisionRoute, St
 from argosy.gateway.peers import BEYOND, PEERS, retries
 from argosy.process.envoy import EXTENSIONS, Resource, seconds, set_header, typed
 from argosy.serving.internal_headers import KEY, RECORD
+from argosy.spec.address import Address
+from argosy.spec.region import Peer
 
 REVISION = "x-argosy-revision"
 """Picks a revision, whatever its weight: for testers, whose key has the scope."""
@@ -101,7 +103,11 @@ class Targets(msgspec.Struct, frozen=True):
             shares.sort(key=lambda share: share[1].revision)
             weights = sticky_parts([each.weight for _, each in shares])
         parts = [
-            {"name": name, "weight": weight, **(_replicas(each) if protocol == ENGINE else {})}
+            {
+                "name": name,
+                "weight": weight,
+                **(_replicas(each, endpoint.elsewhere if far else ()) if protocol == ENGINE else {}),
+            }
             for (name, each), weight in zip(shares, weights, strict=True)
         ]
         if sticky is None:
@@ -275,14 +281,16 @@ def switched_off(*filters: str) -> Resource:
     return {each: typed("envoy.config.route.v3.FilterConfig", disabled=True) for each in filters}
 
 
-def _replicas(revision: RevisionRoute) -> Resource:
-    """What `lua/affinity.lua` is told of a cluster: name and address of each replica in turn, and how many bytes of
-    prompts the cache of one may hold."""
+def _replicas(revision: RevisionRoute, elsewhere: Iterable[Peer]) -> Resource:
+    """What `lua/affinity.lua` is told of a cluster: name and address of each replica in turn, how many bytes of
+    prompts the cache of one may hold, and where else a request may be tried."""
     ready = [(each.replica, each.engine) for each in revision.upstreams if each.state == "ready" and each.engine]
     hosts = [
         part for name, engine in sorted(ready, key=lambda each: each[0]) for part in (name, engine.path or str(engine))
     ]
-    about = {"hosts": hosts, "cache": revision.cache * BYTES_PER_TOKEN}
+    about: Resource = {"hosts": hosts, "cache": revision.cache * BYTES_PER_TOKEN}
+    if peers := [str(Address(host=each.host, port=each.port)) for each in elsewhere]:
+        about["peers"] = peers
     script = typed(EXTENSIONS + "filters.http.lua.v3.LuaPerRoute", filter_context=about)
     return {"typed_per_filter_config": {AFFINITY: script}}
 
