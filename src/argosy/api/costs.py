@@ -63,7 +63,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
 class Costs(msgspec.Struct, frozen=True, kw_only=True):
     """`rows`, the oldest first, and their `total`; of the hours that are closed, those that do not agree (`problems`),
     and the sums of all: `booked` by rows, `billed` by price times time, `unread` seconds. Endpoints without a price are
-    `unpriced`: nothing of them is counted."""
+    `unpriced`: nothing of them is counted. `rates` are what other currencies are worth, as declared."""
 
     rows: list[Cost]
     total: float
@@ -73,6 +73,7 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True):
     unread: float
     problems: list[CostHour]
     unpriced: tuple[str, ...]
+    rates: dict[str, float] = {}
 
 
 async def read(services: Services, query: CostQuery) -> Costs:
@@ -94,6 +95,7 @@ def _read(services: Services, query: CostQuery) -> Costs:
         unread=sum(each.unread for each in hours),
         problems=[each for each in hours if each.problem],
         unpriced=services.costs.unpriced,
+        rates=services.settings.cost.rates,
     )
 
 

@@ -3,6 +3,7 @@
 import csv
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,7 +13,9 @@ from argosy.cli.here import control
 from argosy.cli.logs import moment
 from argosy.cli.output import Columns, emit, table
 from argosy.console.words import money, short
+from argosy.spec.errors import InvalidArgument
 
+MOST = 400 * 86400
 USES = ("candidate", "batch", "startup", "idle", "shared", "credit")
 
 
@@ -22,8 +25,9 @@ USES = ("candidate", "batch", "startup", "idle", "shared", "credit")
 )
 @click.option("--since", metavar="TIME", default="30d", show_default=True, help="12h, 7d, or 2026-01-31T15:00.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print the rows as CSV.")
+@click.option("--reconcile", metavar="FILE", help="Compare with an invoice: AWS CUR, GCP's export, or plain CSV.")
 @json_option
-def cost(by: str, since: str, as_csv: bool, as_json: bool) -> None:
+def cost(by: str, since: str, as_csv: bool, reconcile: str | None, as_json: bool) -> None:
     """What endpoints cost: requests, tests of candidates, batch jobs, starts, and replicas that waited.
 
     The rows add up to price times time, which is checked at the end of each hour. Prices are declared with `hourly` of
@@ -31,12 +35,20 @@ def cost(by: str, since: str, as_csv: bool, as_json: bool) -> None:
     version, key, name, region, use, day, hour, seconds, cost, requests, tokens, work, candidate, batch, startup, idle,
     shared, credit, per_request, per_1k_tokens}], total, hours, booked, billed, unread, problems, unpriced}.
 
+    An invoice is compared day by day, and region by region where the ledger has regions. Plain CSV has the columns date
+    and cost, and may have currency, region and what; another currency needs its rate under `cost.rates` in config.yaml.
+    JSON: [{day, region, lines, invoice, ledger, difference}].
+
     \b
     Example:
       argosy cost
       argosy cost --by key,day --since 7d --csv
+      argosy cost --reconcile invoice.csv
     """
     now = datetime.now(UTC)
+    if reconcile:
+        _reconcile(reconcile, now, as_json)
+        return
     seconds = max(3600, int((now - moment(since, now, "--since")).total_seconds()))
     found = control().get("/v1/costs", since=seconds, by=by)
     if as_csv:
@@ -44,6 +56,32 @@ def cost(by: str, since: str, as_csv: bool, as_json: bool) -> None:
         csv.writer(sys.stdout).writerows([[*row] for row in rows[:1]] + [[*row.values()] for row in rows])
         return
     emit(found, as_json, lambda: _print(found, by.split(",")))
+
+
+def _reconcile(file: str, now: datetime, as_json: bool) -> None:
+    from argosy.capacity import invoice
+
+    try:
+        lines = invoice.read(Path(file).read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidArgument(f"the invoice {file} cannot be read: {error}") from None
+    first = datetime.fromisoformat(min(each.day for each in lines)).replace(tzinfo=UTC)
+    seconds = int((now - first).total_seconds())
+    found = control().get("/v1/costs", since=min(max(3600, seconds + 3600), MOST), by="day,region")
+    rows = invoice.compare(lines, found["rows"], found["rates"])
+    columns: Columns = {
+        "day": "day",
+        "region": "region",
+        "lines": "lines",
+        "invoice": ("invoice", money),
+        "ledger": ("ledger", money),
+        "difference": ("difference", money),
+    }
+    emit(rows, as_json, lambda: table(columns, rows))
+    if not as_json:
+        billed, ours = sum(row.invoice for row in rows), sum(row.ledger for row in rows)
+        share = f", {(ours - billed) / billed:+.2%}" if billed else ""
+        click.echo(f"\ninvoice {money(billed)}, ledger {money(ours)}, difference {money(ours - billed)}{share}")
 
 
 def _print(found: dict[str, Any], by: list[str]) -> None:
