@@ -2,14 +2,19 @@
 
 import pytest
 
+from argosy.spec.endpoint import Endpoint
+from argosy.spec.strict import load_yaml
 from tests.docs import page
+
+
+def check(text):
+    assert load_yaml(f"name: m\nmodel: m:1\n{text}", Endpoint, "the page").guard.thresholds[0].metric == "cost"
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_cost(reader):
-    said = page.run("docs/guides/cost.md", reader, shown=["text"])
-    print(said)
+    said = page.run("docs/guides/cost.md", reader, checks={"yaml": check}, shown=["text"])
     assert "total" in said
     assert "THIS HOUR" in said
     assert "A REQUEST" in said

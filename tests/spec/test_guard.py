@@ -24,7 +24,7 @@ from argosy.spec.strict import convert
         ({"refusals": ["a\nb"]}, "refusals must be"),
         ({"refusals": ["a" * 101]}, "refusals must be"),
         ({"refusals": ["a"] * 33}, "refusals must be"),
-        ({"thresholds": [{"metric": "memory", "above": 1}]}, "metric is 'error_rate', 'latency', not 'memory'"),
+        ({"thresholds": [{"metric": "memory", "above": 1}]}, "metric is 'error_rate', 'latency', 'cost', not 'memory'"),
         ({"thresholds": [{"metric": "latency", "above": -1}]}, "above must be at least 0"),
         ({"metrics": [{"name": "a", "query": "q", "low": 1}]}, "both low and high"),
         ({"metrics": [{"name": "a", "query": "q", "low": 1, "high": 1}]}, "both low and high"),

@@ -87,7 +87,8 @@ def _reconcile(file: str, now: datetime, as_json: bool) -> None:
 def _print(found: dict[str, Any], by: list[str]) -> None:
     rows: list[dict[str, Any]] = found["rows"]
     columns: Columns = {
-        **{part: (lambda row: row["name"] or row["key"] or "–") if part == "key" else part for part in by},
+        **{part: (part, lambda value: value or "–") for part in by},
+        **({"key": lambda row: row["name"] or row["key"] or "–"} if "key" in by else {}),
         "count": ("requests", short),
         "tokens": ("tokens", short),
         "requests": ("work", money),

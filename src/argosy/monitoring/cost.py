@@ -187,6 +187,14 @@ class CostLedger:
         hourly = getattr(declared.endpoint.replicas, "hourly", 0.0) if declared else 0.0
         return hourly or price_of(revision, self._settings, self._core)
 
+    def price_of(self, revision: str) -> float:
+        """What an hour of a replica of a revision costs by what it takes of a machine; without a price, by its
+        cores."""
+        found = self._sources.revisions().get(revision)
+        if found is None:
+            return 1.0
+        return price_of(found, self._settings, self._core) or price_of(found, self._settings, 1.0)
+
     def _shared(self) -> list[PaidRun]:
         """What all endpoints share, by declared shares; the rest is nobody's."""
         settings, now = self._settings, self._clock()

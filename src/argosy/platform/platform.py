@@ -124,6 +124,7 @@ class Platform:
         )
         self.controller.slos = self.slos.statuses
         self.costs = self._costs()
+        self.controller.analysis.price = self.costs.price_of
         self.drift = DriftMonitor(store, self.state, self.incidents.report, settings.drift.every)
         self.performance = PerformanceMonitor(store, self.state, self.incidents.report)
         self.intake = DeviceIntake(store)

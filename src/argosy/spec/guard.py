@@ -18,12 +18,13 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Threshold(Declaration, frozen=True, kw_only=True):
-    """A fixed bound on the candidate: `error_rate` (0 to 1), or `latency` in seconds at a `quantile`.
+    """A fixed bound on the candidate: `error_rate` (0 to 1), `latency` in seconds at a `quantile`, or the `cost` of a
+    request in time of replicas, by their prices, as a factor of what it costs at the stable revision.
 
     Evaluated once the candidate served `after` requests, on all it served so far. It has no bound on false alarms.
     """
 
-    metric: Literal["error_rate", "latency"]
+    metric: Literal["error_rate", "latency", "cost"]
     above: Amount
     quantile: InnerShare = 0.95
     after: Count = 100

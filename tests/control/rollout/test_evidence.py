@@ -9,10 +9,10 @@ from argosy.control.rollout.evidence import Evidence, Reading, comparison_alpha,
 from argosy.gateway.traffic import Bin, Traffic
 from argosy.monitoring.analysis.agreement import Joined
 from argosy.serving.answers import Output, RecordedAnswer
-from argosy.serving.counts import Counts
-from argosy.spec.guard import FIRST_TOKEN, TOKEN, Guard
+from argosy.serving.counts import Counts, Work
+from argosy.spec.guard import FIRST_TOKEN, TOKEN, Guard, Threshold
 from argosy.spec.rollout import Shadow
-from argosy.telemetry.counters import RevisionCounts, counts
+from argosy.telemetry.counters import ProcessCounts, RevisionCounts, counts
 
 GUARD = Guard(min_requests=10)
 
@@ -171,3 +171,28 @@ def test_finish_reasons_of_a_language_model_are_compared_as_predictions_are():
     for at in range(30):
         seen = learn(look(2.0 + at, 500 + 10 * at, "length"), seen, GUARD)
     assert seen.reason.startswith("predictions of 'finish_reason' changed: ")
+
+
+def test_a_candidate_whose_requests_cost_more_is_rolled_back():
+    bound = Guard(min_requests=10, thresholds=(Threshold(metric="cost", above=1.5, after=20),))
+
+    def turn(now: float, seconds: tuple[float, float], begun: float = 0.0) -> Reading:
+        found = reading(now, (int(10 * now), 0), (int(100 * now), 0))
+        works = [Work(engine=each, answered=int(now)) for each in seconds]
+        replicas = [{f"r/{begun}": ProcessCounts(begun, Counts(), work)} for work in works]
+        arms = [
+            msgspec.structs.replace(arm, replicas=each)
+            for arm, each in zip((found.candidate, found.stable), replicas, strict=True)
+        ]
+        return msgspec.structs.replace(found, candidate=arms[0], stable=arms[1], prices=(2.0, 1.0))
+
+    seen = learn(turn(1.0, (5.0, 5.0)), Evidence(), bound)
+    seen = learn(turn(2.0, (5.6, 10.0)), seen, bound)
+    assert (seen.verdict, seen.spent) == ("hold", (pytest.approx(1.2), 5.0))
+    again = msgspec.json.decode(msgspec.json.encode(seen), type=Evidence)
+    dear = learn(turn(3.0, (6.6, 15.0)), again, bound)
+    assert (dear.verdict, dear.spent) == ("rollback", (pytest.approx(3.2), 10.0))
+    assert "a request costs 3.2 × the stable's" in dear.reason
+    assert learn(turn(4.0, (6.6, 90.0)), dear, bound).verdict == "rollback", "it stays one"
+    fresh = learn(turn(3.0, (9.0, 9.0), begun=2.5), seen, bound)
+    assert fresh.spent == (pytest.approx(19.2), 14.0), "what began since the last reading counts whole"

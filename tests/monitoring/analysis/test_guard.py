@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from argosy.monitoring.analysis import evidence
-from argosy.monitoring.analysis.guard import Decision, GuardObservation, GuardState, decide
+from argosy.monitoring.analysis.guard import Decision, GuardObservation, GuardState, dearer, decide
 from argosy.serving.counts import Counts, bucket
 from argosy.spec.guard import FIRST_TOKEN, LONGER, REFUSALS, SHORTER, SPEED, TOKEN, Guard, Metric, Threshold
 from argosy.telemetry.counters import add
@@ -333,3 +333,13 @@ def test_findings_speak_of_every_metric():
     decision, _ = look(guard, begin(guard), score=(1.0, 2.0))
     assert [f.metric for f in decision.findings] == ["errors", "latency", "output:label", "metric:score"]
     assert all(f.text for f in decision.findings)
+
+
+def test_what_a_request_costs_is_compared_with_the_stables():
+    bound = Guard(thresholds=(Threshold(metric="cost", above=1.5, after=20),))
+    state = begin(bound)
+    state = msgspec.structs.replace(state, candidate=Counts(requests=20), stable=Counts(requests=100))
+    assert not dearer(bound, state, 3.0, 10.0)
+    assert dearer(bound, state, 3.2, 10.0).startswith("a request costs 1.6 × the stable's, above the threshold of 1.5")
+    assert not dearer(bound, msgspec.structs.replace(state, candidate=Counts(requests=19)), 30.0, 10.0)
+    assert not dearer(Guard(), state, 30.0, 10.0)

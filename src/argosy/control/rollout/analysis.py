@@ -41,6 +41,7 @@ class Analysis:
     def __init__(self, rollouts: Rollouts, feed: Feed, clock: Callable[[], float] = time.time) -> None:
         self.rollouts, self._feed, self._clock = rollouts, feed, clock
         self.metrics = Metrics()
+        self.price: Callable[[str], float] = lambda revision: 1.0
         self.rows: dict[str, RolloutRow] = {}
         self._learned: dict[str, Evidence] = {}
         self._unpaired: dict[str, tuple[int, Waiting]] = {}
@@ -112,6 +113,7 @@ class Analysis:
             joined=joined,
             spent=progress.spent,
             prompts=prompts if progress.candidate in streams else None,
+            prices=(self.price(progress.candidate), self.price(progress.stable)),
         )
         old = Evidence() if progress.phase == "starting" else self.rows[name].evidence
         return await asyncio.to_thread(learn, reading, old, declared.endpoint.guard, declared.endpoint.rollout.shadow)

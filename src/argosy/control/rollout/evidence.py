@@ -4,9 +4,11 @@ from typing import Literal
 
 import msgspec
 
+from argosy.capacity.costs import busy
 from argosy.control.rollout.progress import LONGEST_GAP
 from argosy.monitoring.analysis import agreement, evidence, guard
 from argosy.monitoring.analysis.agreement import Joined, Tally, tally
+from argosy.serving.counts import Work
 from argosy.spec.guard import LATENCY, Advice, Guard
 from argosy.spec.rollout import Shadow
 from argosy.telemetry.counters import RevisionCounts, add, between, carried, history
@@ -49,7 +51,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     `shadow` is the comparison of answers, with what it says in `compared`; `copied` of the candidate's requests were
     copies in the shadow, `copying` says whether they were at the last reading. `looked` is the time of the last reading
     (seconds since 1970), 0 before the first; `fine`: replicas report latency. Stored with the rollout, so that a
-    controller that restarts goes on. `prompts` are those of candidate and stable, of a language model.
+    controller that restarts goes on. `prompts` are those of candidate and stable, of a language model; `spent` is what
+    both have spent on requests.
     """
 
     looked: float = 0.0
@@ -66,6 +69,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     copied: int = 0
     copying: bool = False
     prompts: tuple[Prompts, Prompts] | None = None
+    spent: tuple[float, float] = (0.0, 0.0)
 
     @property
     def exposed(self) -> int:
@@ -76,7 +80,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """One reading of candidate and stable at `now`, and the user's metrics, as (candidate, stable), with the `troubles`
     of those that are missing. In the shadow: the answers that were `joined`, and its length by now, in seconds.
-    `prompts`: of a language model, the tokens of both revisions' prompts, and those found in a cache."""
+    `prompts`: of a language model, the tokens of both revisions' prompts, and those found in a cache. `prices` are
+    those of a second of their replicas, in any unit."""
 
     now: float
     candidate: RevisionCounts
@@ -86,6 +91,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     joined: Joined | None = None
     spent: float = 0.0
     prompts: tuple[tuple[int, int], tuple[int, int]] | None = None
+    prices: tuple[float, float] = (1.0, 1.0)
 
 
 def learn(reading: Reading, old: Evidence, declared: Guard | None, shadow: Shadow | None = None) -> Evidence:
@@ -124,6 +130,10 @@ def learn(reading: Reading, old: Evidence, declared: Guard | None, shadow: Shado
         copied=old.copied + copies,
         copying=reading.joined is not None,
         prompts=reading.prompts and (mine.after(reading.prompts[0], gap), theirs.after(reading.prompts[1], gap)),
+        spent=(
+            old.spent[0] + reading.prices[0] * _busy(reading.candidate, old.candidate, old.looked),
+            old.spent[1] + reading.prices[1] * _busy(reading.stable, old.stable, old.looked),
+        ),
     )
     if reading.joined is not None and shadow is not None:
         fresh = _compare(reading, observed.seconds, fresh, declared, shadow)
@@ -133,6 +143,9 @@ def learn(reading: Reading, old: Evidence, declared: Guard | None, shadow: Shado
         total = add((old.state.candidate, observed.candidate))
         return msgspec.structs.replace(fresh, state=msgspec.structs.replace(old.state, candidate=total))
     decision, state = guard.decide(declared, observed, old.state)
+    if not state.alarm and (why := guard.dearer(declared, state, *fresh.spent)):
+        state = msgspec.structs.replace(state, alarm=why)
+        decision = msgspec.structs.replace(decision, verdict="rollback", reason=why)
     return msgspec.structs.replace(
         fresh,
         state=state,
@@ -141,6 +154,13 @@ def learn(reading: Reading, old: Evidence, declared: Guard | None, shadow: Shado
         log_e=decision.log_e,
         limit=decision.limit,
     )
+
+
+def _busy(new: RevisionCounts, old: RevisionCounts, read: float) -> float:
+    """Seconds that replicas worked since the last reading. One that has not answered until now counts from here on."""
+    before = {name: each.work for name, each in old.answered.items()}
+    before |= {name: Work() for name, each in new.answered.items() if name not in before and each.started >= read}
+    return sum(busy(each.work, before[name]) for name, each in new.answered.items() if name in before)
 
 
 def _compare(reading: Reading, seconds: float, old: Evidence, declared: Guard | None, shadow: Shadow) -> Evidence:

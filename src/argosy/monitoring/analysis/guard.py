@@ -155,8 +155,21 @@ def _alarm(guard: Guard, state: GuardState) -> str:
     return f"{name_of(worst)} {verb}: {finding.text} (evidence {math.exp(min(finding.log_e, 700)):,.0f} to 1)"
 
 
+def dearer(guard: Guard, state: GuardState, candidate: float, stable: float) -> str:
+    """Why the candidate is rolled back for what its requests cost, if it is: both have spent so much, of the same
+    unit, on the requests that they had."""
+    mine, theirs = state.candidate.requests, state.stable.requests
+    for each in guard.thresholds:
+        if each.metric == "cost" and mine >= each.after and theirs and stable:
+            factor = candidate / mine * theirs / stable
+            if factor > each.above:
+                than = f"× the stable's, above the threshold of {each.above:g}"
+                return f"a request costs {factor:.3g} {than} after {mine:,} requests"
+    return ""
+
+
 def _crossed(threshold: Threshold, candidate: Counts) -> str:
-    if candidate.requests < threshold.after:
+    if candidate.requests < threshold.after or threshold.metric == "cost":
         return ""
     if threshold.metric == "error_rate":
         value = rate(candidate)
