@@ -1,6 +1,7 @@
 """Requests that overflow to an external provider: who may send them, what they cost, and that no day costs more than
 its budget. The provider is a stand-in behind the HTTP client."""
 
+import asyncio
 import json
 
 import httpx
@@ -266,3 +267,38 @@ def test_settings_that_are_refused(change, words):
     assert SupplySettings(external={"cloud": OPENAI}).external["cloud"].budget == 1.0
     with pytest.raises(InvalidArgument, match="'cloud' names two providers"):
         SupplySettings(external={"cloud": OPENAI}, sky=("cloud",))
+
+
+async def test_an_answer_that_is_broken_off_costs_all_it_could_have(database, there):
+    async def endless():
+        while True:
+            yield b'data: {"choices": [{"delta": {}}]}\n\n'
+
+    config = OverflowConfig(port=1, tokens={"cloud": "t" * 32}, external={"cloud": OPENAI})
+    there.answer = lambda _: httpx.Response(200, content=endless(), headers={"content-type": "text/event-stream"})
+    app = Overflow(config, database, 10_000, httpx.MockTransport(there)).application()
+    body = json.dumps({**ASKED, "stream": True}).encode()
+    scope = {
+        "type": "http", "method": "POST", "path": "/v1/chat/completions", "raw_path": b"", "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in TOKEN.items()], "asgi": {"spec_version": "2.3"},
+    }  # fmt: skip
+    asked = iter([{"type": "http.request", "body": body}])
+    sent = []
+
+    async def receive():
+        if (message := next(asked, None)) is not None:
+            return message
+        while len(sent) < 5:
+            await asyncio.sleep(0)
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+        await asyncio.sleep(0)
+
+    async with app.router.lifespan_context(app):
+        await app(scope, receive, send)
+    worst = price(OPENAI, len(there.seen[0].content), 100)
+    assert spent(database) == {"cloud": pytest.approx(worst)}
+    (row,) = costs.read(database, 0, 2**40)
+    assert (row.cost, row.tokens) == (pytest.approx(worst), 0)

@@ -24,6 +24,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from argosy.gateway.peers import TOKEN, WHOSE
 from argosy.spec.errors import ArgosyError, InvalidArgument, NotFound, PayloadTooLarge, Unauthenticated, Unavailable
@@ -130,6 +131,8 @@ class Overflow:
     async def _lifespan(self, _: Starlette) -> AsyncGenerator[None]:
         yield
         await self._http.aclose()
+        if self._writing is not None:
+            self._writing.cancel()
         await self._write(0.0)
         for purse in self._purses.values():
             await purse.close()
@@ -170,7 +173,7 @@ class Overflow:
             cost=worst,
         )
         passed = {header: answer.headers[header] for header in PASSED if header in answer.headers}
-        return StreamingResponse(self._answer(at, answer, row, day, hidden=sent.hidden), answer.status_code, passed)
+        return SentAnswer(self._answer(at, answer, row, day, hidden=sent.hidden), answer.status_code, passed)
 
     async def _answer(
         self, at: External, answer: httpx.Response, row: CostRow, day: int, *, hidden: bool
@@ -201,7 +204,7 @@ class Overflow:
             self._rows.append(msgspec.structs.replace(row, cost=cost, tokens=tokens))
             if self._writing is None or self._writing.done():
                 self._writing = asyncio.get_running_loop().create_task(self._write(BOOKED))
-            await answer.aclose()  # the last: where the caller has left, it is cancelled
+            await answer.aclose()
 
     async def _write(self, after: float) -> None:
         """Write rows of the ledger of cost."""
@@ -223,6 +226,16 @@ class Overflow:
             if hmac.compare_digest(token.encode(), shown) and name in self._config.external:
                 return name, self._config.external[name]
         raise Unauthenticated("only the gateway of this platform sends requests here")
+
+
+class SentAnswer(StreamingResponse):
+    """An answer whose source is closed at once where the caller leaves, and not when memory is tidied."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await cast("AsyncGenerator[bytes]", self.body_iterator).aclose()
 
 
 class Sent(NamedTuple):
