@@ -240,3 +240,18 @@ def test_launches_are_read_as_they_were_written(scene):
     assert it.launches.at(ready.machine) == it.launches.at(ready.address) == ready
     assert it.launches.between(0.0, 900.0) == []
     assert it.launches.between(0.0, 1100.0) == [ready]
+
+
+@pytest.mark.parametrize("skew", [-7200.0, -30.0, 0.0, 30.0, 7200.0])
+def test_a_clock_that_is_off_makes_nothing_cheaper_or_dearer(scene, skew):
+    it = scene()
+    it.cloud._clock = lambda: it.now + skew
+    launch = it.launcher.request(OFFER)
+    it.rounds(60)
+    ready = it.stands(launch)
+    assert launch.asked <= ready.started <= ready.ready <= it.now
+    it.launcher.release(launch.id)
+    it.rounds(3)
+    ended = it.stands(launch)
+    assert ended.ended <= it.now
+    assert abs(ended.ended - ended.started - 600.0) <= 45.0

@@ -50,6 +50,9 @@ class Memory(msgspec.Struct):
     missing: float | None = None
 
 
+SKEW = 60.0
+"""Seconds by which a provider's clock may differ from ours, before ours counts."""
+
 Step = Literal["ask", "take", "gone", "give up", "end", "wait"]
 
 
@@ -228,9 +231,10 @@ class Launcher:
         state = "ready" if found.state == "ready" else "starting"
         news: dict[str, Any] = {"state": state, "machine": found.machine, "address": found.address or launch.address}
         news |= {"price": found.price if found.price else launch.price or launch.offer.price}
-        news |= {"started": found.started if found.started is not None else launch.started}
-        if state == "ready":
-            news["ready"] = launch.ready or found.ready or self._clock()
+        if launch.started is None and found.started is not None:
+            news["started"] = self._moment(found.started, launch.asked)
+        if state == "ready" and launch.ready is None:
+            news["ready"] = self._moment(found.ready or self._clock(), launch.asked)
         if launch.state == "intended":
             news["reason"] = ""
         self.launches.move(launch.id, ("intended", "starting", "ready"), **news)
@@ -249,13 +253,23 @@ class Launcher:
             self._over(launch, found, memory.missing or now, why)
 
     def _over(self, launch: Launch, found: Launch | None, at: float, why: str) -> None:
+        failed, started = launch.ready is None and bool(why), launch.started
+        news: dict[str, Any] = {"state": "failed" if failed else "ended", "reason": why}
+        if found is not None and started is None:
+            started = None if found.started is None else self._moment(found.started, launch.asked)
+            news |= {"started": started, "machine": found.machine, "price": found.price or launch.price}
         ended = found.ended if found is not None and found.ended is not None else at
-        failed = launch.ready is None and bool(why)
-        news: dict[str, Any] = {"state": "failed" if failed else "ended", "ended": ended, "reason": why}
-        if found is not None and launch.started is None:
-            news |= {"started": found.started, "machine": found.machine, "price": found.price or launch.price}
+        news["ended"] = self._moment(ended, launch.asked if started is None else started, at)
         self.launches.move(launch.id, (launch.state,), **news)
         self._memory.pop(launch.id, None)
+
+    def _moment(self, at: float, earliest: float, otherwise: float | None = None) -> float:
+        """A time of the provider's record, not before what came before it. One that cannot be true is of a clock that
+        is off, so that ours counts: nothing costs less than nothing, or more than there was time."""
+        now = self._clock()
+        if earliest - SKEW <= at <= now:
+            return max(at, earliest)
+        return max(earliest, min(now, now if otherwise is None else otherwise))
 
     def _end(self, provider: Provider, launch: Launch) -> None:
         """Ask for its end. It is over once no list has it; until then each round asks again."""
