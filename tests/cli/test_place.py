@@ -100,6 +100,18 @@ def test_offers_within_quotas(run, plan):
     }
 
 
+def test_rates_that_the_platform_has_measured(run, plan, monkeypatch):
+    class Client:
+        def get(self, path, **query):
+            assert (path, query) == ("/v1/endpoints/talk/traffic", {"since": 86400, "step": 300})
+            return [{"requests": 600, "seconds": 300}, {"requests": 1200, "seconds": 100}]
+
+    monkeypatch.setattr(cli, "control", Client)
+    plan.write_text(PLAN.replace("rate: 12,", "share: 0.5,"))
+    found = json.loads(run("place", str(plan), "--json").stdout)
+    assert {each["supply"]: each["replicas"] for each in found["placements"]}["aws/oregon/L4"] == 2
+
+
 def test_regions_are_given_their_numbers(run, plan, monkeypatch):
     sent = {}
 

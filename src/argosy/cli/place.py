@@ -8,7 +8,7 @@ import click
 
 from argosy.cli.base import Command, json_option
 from argosy.cli.deployments import why
-from argosy.cli.here import control, reason_option
+from argosy.cli.here import control, endpoint_path, reason_option
 from argosy.cli.output import emit, table
 from argosy.cli.regions import path as region_path
 from argosy.spec.errors import InvalidArgument
@@ -78,8 +78,26 @@ def read_problem(file: Path) -> "tuple[PlacementFile, Problem]":
         data = handle.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise InvalidArgument(f"{file} is over {MAX_BYTES} bytes: that is no plan")
-    declared = load_yaml(data, PlacementFile, str(file))
+    declared = _measured(load_yaml(data, PlacementFile, str(file)))
     return declared, problem(declared, _offers(declared.offers, file))
+
+
+def _measured(declared: "PlacementFile") -> "PlacementFile":
+    """With the rates that the platform has measured, for demand that declares none."""
+    import msgspec
+
+    if all(each.rate is not None for each in declared.demand):
+        return declared
+    client, rates = control(), dict[str, float]()
+    demand = list(declared.demand)
+    for at, each in enumerate(demand):
+        if each.rate is None:
+            if each.model not in rates:
+                name = declared.models[each.model].endpoint or each.model
+                steps = client.get(f"{endpoint_path(name)}/traffic", since=DAY * 3600, step=300)
+                rates[each.model] = max((one["requests"] / max(60, one["seconds"]) for one in steps), default=0.0)
+            demand[at] = msgspec.structs.replace(each, rate=rates[each.model] * each.share)
+    return msgspec.structs.replace(declared, demand=tuple(demand))
 
 
 def _offers(source: str, file: Path) -> "list[Offer]":

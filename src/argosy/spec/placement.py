@@ -45,13 +45,15 @@ class DeclaredModel(Declaration, frozen=True, kw_only=True):
 
 
 class DeclaredDemand(Declaration, frozen=True, kw_only=True):
-    """Requests that come from an area. `slo` is what an answer may take, round trip included; only `regions` may serve
-    it, and machines of strangers only where it is `untrusted`. `penalty` is what a request that is not served counts
-    for. `sent`: bytes of an answer."""
+    """Requests that come from an area. Without a `rate` it is measured: `share` of what the model's endpoint was asked
+    in the busiest five minutes of the last day, by the platform's own record. `slo` is what an answer may take, round
+    trip included; only `regions` may serve it, and machines of strangers only where it is `untrusted`. `penalty` is
+    what a request that is not served counts for. `sent`: bytes of an answer."""
 
     model: Name
     area: Name
-    rate: Amount
+    rate: Amount | None = None
+    share: Share = 1.0
     bucket: str = ""
     slo: Positive | None = None
     regions: tuple[str, ...] = ()
@@ -64,7 +66,7 @@ class DeclaredDemand(Declaration, frozen=True, kw_only=True):
     @property
     def title(self) -> str:
         """As messages name it."""
-        return f"{self.model}{f' ({self.bucket})' if self.bucket else ''} from {self.area}, {self.rate:g}/s"
+        return f"{self.model}{f' ({self.bucket})' if self.bucket else ''} from {self.area}, {self.rate or 0:g}/s"
 
 
 class DeclaredSupply(Declaration, frozen=True, kw_only=True):

@@ -27,7 +27,7 @@ def problem(declared: PlacementFile, offers: Iterable[Offer] = ()) -> Problem:
             Demand(
                 model=each.model,
                 area=each.area,
-                rate=each.rate,
+                rate=each.rate or 0.0,
                 bucket=each.bucket,
                 slo=each.slo or float("inf"),
                 regions=each.regions,
