@@ -10,6 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from argosy.spec.errors import InvalidArgument
+from argosy.spec.region import within
 from argosy.spec.settings import Home, Settings
 from argosy.spec.supply import External, SupplySettings
 from argosy.store import costs, open_store
@@ -214,6 +215,9 @@ def test_to_the_gateway_it_is_a_peer_behind_all_regions():
     assert (peer.region, peer.host, peer.port, peer.endpoints) == ("eu-west", "127.0.0.1", 9, ("chat",))
     assert peer.rank > 1_000_000
     assert peer.token == "t" * 32
+    for allowed, there in (((), (peer,)), (("eu-west",), (peer,)), (("us-east",), ())):
+        assert within([peer], "chat", allowed, None) == there
+    assert within([peer], "other", (), None) == ()
 
 
 def test_it_is_one_more_offer_with_a_price():
