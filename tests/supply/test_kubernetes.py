@@ -93,6 +93,17 @@ def test_a_node_is_claimed_once_and_given_back():
         provider.launch(replace(launch, offer=replace(offer, instance="n9")))
 
 
+def test_a_node_that_will_be_taken_gives_notice():
+    provider = Acted(node("n1"), node("n2"))
+    launch = Launch(id="argosy-1-a", offer=provider.offers()[0], asked=1.0)
+    provider.launch(launch)
+    assert provider.events() == []
+    for each in provider.there.values():
+        each["spec"] = {"taints": [{"key": "other"}, {"key": "karpenter.sh/disrupted", "effect": "NoSchedule"}]}
+    (event,) = provider.events()
+    assert (event.launch, event.kind, event.deadline) == ("argosy-1-a", "notice", None)
+
+
 @pytest.mark.parametrize(
     ("text", "number"),
     [("4", 4.0), ("3920m", 3.92), ("16Gi", 16 * 2**30), ("128Ki", 131072.0), ("many", 0.0), ("", 0.0)],

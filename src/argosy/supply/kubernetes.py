@@ -29,6 +29,11 @@ SPOT = {
     "kubernetes.azure.com/scalesetpriority": "spot",
 }
 """Labels by which clusters tell nodes that may be taken back."""
+NOTICES = (
+    *("aws-node-termination-handler/spot-itn", "aws-node-termination-handler/rebalance-recommendation"),
+    *("cloud.google.com/impending-node-termination", "karpenter.sh/disrupted", "karpenter.sh/disruption"),
+)
+"""Taints of nodes that are taken back soon."""
 UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
 
@@ -69,7 +74,13 @@ class KubernetesNodes:
                 self._apply(node, name, {})  # what a manager of fields applies no more is taken away
 
     def events(self) -> Sequence[Event]:
-        return ()
+        """A notice for each claimed node that says itself that it will be taken."""
+        now = time.time()
+        return [
+            Event(launch=_claim(each).partition("@")[0], kind="notice", at=now)
+            for each in self._nodes()
+            if _claim(each) and any(taint.get("key") in NOTICES for taint in _of(each, "spec").get("taints") or [])
+        ]
 
     def _nodes(self) -> Sequence[Object]:
         return self._with(lambda cluster: cluster.list("v1", "Node", self._settings.selector))
