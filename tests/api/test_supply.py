@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from argosy.api.route import Why
 from argosy.api.supply import NewLaunch, WhichLaunches, end, launch, launches
-from argosy.spec.errors import InvalidArgument, NotFound
+from argosy.spec.errors import InvalidArgument, NotFound, Unavailable
 from argosy.spec.supply import SupplySettings
 from tests.supply.conftest import OFFER, scene
 
@@ -59,3 +59,14 @@ async def test_what_cannot_be_launched_is_refused_and_written_nowhere(scene):
         await end(services(it), "b2", Why())
     assert it.launches.live() == []
     assert OFFER.price == 1.0
+
+
+async def test_a_provider_that_does_not_answer_says_why(scene, monkeypatch):
+    it = scene()
+
+    def away():
+        raise Unavailable("cloud cannot be reached")
+
+    monkeypatch.setattr(it.cloud, "offers", away)
+    with pytest.raises(Unavailable, match="cloud cannot be reached"):
+        await launch(services(it), "a1", BODY)

@@ -71,6 +71,8 @@ def _request(services: Services, launcher: Launcher, token: str, body: NewLaunch
     fields = ("provider", "instance", "region", "zone", "gpu", "count")
     wanted = {name: getattr(body, name) for name in fields if getattr(body, name)} | {"market": body.market}
     every = offers.every(services.store.database, services.settings.supply, [provider])
+    if not any(each.provider == body.provider for each in every):
+        provider.offers()  # raises why, where it does not answer
     offer = pick(every, wanted, float("inf") if body.most is None else body.most)
     return launcher.request(offer, token=token, cause=body.cause)
 

@@ -79,7 +79,7 @@ class KubernetesNodes:
         return [
             Event(launch=_claim(each).partition("@")[0], kind="notice", at=now)
             for each in self._nodes()
-            if _claim(each) and any(taint.get("key") in NOTICES for taint in _of(each, "spec").get("taints") or [])
+            if _claim(each) and _leaves(each)
         ]
 
     def _nodes(self) -> Sequence[Object]:
@@ -162,6 +162,11 @@ def _of(node: Object, *path: str) -> Object:
     for each in path:
         found = found.get(each) or {}
     return found
+
+
+def _leaves(node: Object) -> bool:
+    taints: list[dict[str, Any]] = _of(node, "spec").get("taints") or []
+    return any(each.get("key") in NOTICES for each in taints)
 
 
 def _ready(node: Object) -> bool:
