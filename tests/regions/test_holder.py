@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import threading
 from collections.abc import Iterable
 
 import msgspec
@@ -156,6 +157,47 @@ def test_packages_are_sent_and_a_change_goes_from_region_to_region(bed):
     bed.regions["west"].cut = False
     bed.passes(5)
     assert (bed.has("west"), bed.has("east")) == ({"a": "a:2"}, {"a": "a:2"})
+
+
+def test_a_package_that_cannot_be_sent_is_tried_again_a_minute_later_and_orders_go_on(bed):
+    bed.here.declare("a", "west")
+    west = bed.regions["west"]
+    tries: list[float] = []
+
+    def refuse(ref: str, digest: str) -> None:
+        tries.append(bed.now)
+        raise Unavailable("no space left")
+
+    west.send = refuse
+    bed.passes(10)
+    assert (len(tries), bed.holder.states["west"].unsent, bed.holder.states["west"].problem) == (
+        1,
+        {"a:1": "no space left"},
+        "",
+    )
+    bed.here.declare("b", "west")
+    bed.passes(2)
+    assert set(bed.has("west")) == {"a", "b"}
+    bed.now += 60
+    bed.passes(1)
+    assert len(tries) > 1
+
+
+async def test_a_region_that_is_slow_delays_no_other(bed, monkeypatch):
+    monkeypatch.setattr("argosy.regions.holder.EVERY", 0.05)
+    answer = threading.Event()
+    bed.regions["west"].report, west = lambda: answer.wait(10) and west(), bed.regions["west"].report
+    bed.here.declare("a", "east")
+    try:
+        for _ in range(3):
+            await bed.holder.step()
+        assert bed.has("east") == {"a": "a:1"}
+        assert bed.holder.states["west"].report is None
+    finally:
+        answer.set()
+    await bed.holder.step()
+    await bed.holder.step()
+    assert bed.holder.states["west"].report is not None
 
 
 def test_what_is_declared_no_more_goes_where_it_is_heard(bed):

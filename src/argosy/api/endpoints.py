@@ -77,16 +77,18 @@ async def put(services: Services, name: str, body: Endpoint, query: Writing) -> 
 
 
 async def declare(
-    services: Services, endpoint: Endpoint, query: Written, *, version: str = "", keys: bool = True
+    services: Services, endpoint: Endpoint, query: Written, *, version: str = "", keys: bool = True, again: bool = True
 ) -> tuple[KeyReconciler, Plan]:
     """Admit a declaration and write it: the one way for the API and the console. `version` names the version where it
-    is not what the declaration's reference resolves to now; without `keys` no API key is made, changed or revoked."""
+    is not what the declaration's reference resolves to now; without `keys` no API key is made, changed or revoked,
+    and unless `again` a revision that went back is not tried anew."""
     endpoint = await asyncio.to_thread(_taken, services, endpoint)
     await asyncio.to_thread(_check_source, services, endpoint.name, query)
     reconciler = KeyReconciler(services.state.database, endpoint)
     there = await services.targets.at(endpoint.target).capacity()
     found, revision = await asyncio.to_thread(_planned, services, endpoint, there, reconciler, version)
-    await services.controller.retry(revision.id)
+    if again:
+        await services.controller.retry(revision.id)
     write = functools.partial(services.state.declare, cause=query.cause, expected=query.generation)
     declared = await asyncio.to_thread(write, endpoint, revision, keys=reconciler if keys else None)
     found = msgspec.structs.replace(found, keys=reconciler.did)

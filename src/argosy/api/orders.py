@@ -9,6 +9,7 @@ import msgspec
 from argosy.api.endpoints import Written, declare
 from argosy.api.route import Services
 from argosy.regions.member import NOTHING
+from argosy.regions.plan import same
 from argosy.regions.wire import PlacedEndpoint, RegionOrder
 from argosy.spec.errors import ArgosyError, Conflict, NotFound
 from argosy.store.ledger import Cause
@@ -42,7 +43,8 @@ async def follow(services: Services, order: RegionOrder) -> dict[str, str]:
                 taken += [old] if old else []
             elif each != old or name not in there:
                 why = Written(actor=member.actor, reason="as the holder of the plan says")
-                await declare(services, each.endpoint, why, version=each.ref, keys=False)
+                news = old is None or not same(old, each)
+                await declare(services, each.endpoint, why, version=each.ref, keys=False, again=news)
                 taken.append(each)
             else:
                 taken.append(each)

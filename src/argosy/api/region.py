@@ -76,11 +76,11 @@ class RegionApi:
         await leave(self._services)
         return await self.report({})
 
-    async def _package(self, request: Request) -> None:
+    async def _package(self, request: Request) -> list[str]:
         sent = strict.decode(await read_body(request, MOST), SentPackage, "the package")
         name, number = request.path_params["name"], request.path_params["number"]
         lineage = lineage_from(f"region holder {self._member.order.holder}")
-        await asyncio.to_thread(self._member.adopt, name, number, sent, lineage)
+        return await asyncio.to_thread(self._member.adopt, name, number, sent, lineage)
 
     async def _blob(self, request: Request) -> None:
         await self._member.receive(request.path_params["digest"], request.stream())

@@ -29,6 +29,7 @@ class RegionStatus(msgspec.Struct, frozen=True, kw_only=True):
     heard: float | None = None
     away: str = ""
     skew: float = 0.0
+    unsent: dict[str, str] = {}
     endpoints: dict[str, RegionEndpoint] = {}
 
 
@@ -106,6 +107,7 @@ def _status(region: Region, state: RegionState | None) -> RegionStatus:
         heard=round(time.time() - state.heard, 1) if state and report else None,
         away=state.problem if state else "",
         skew=round(state.skew, 2) if state else 0.0,
+        unsent=state.unsent if state else {},
         endpoints={name: msgspec.structs.replace(each, placed=None) for name, each in endpoints.items()},
     )
 

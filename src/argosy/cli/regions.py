@@ -44,7 +44,7 @@ def add(name: str, url: str, token: str, fingerprint: str, reason: str, as_json:
     """Add the region NAME, whose control API is at URL, or reach it by another URL or token.
 
     Endpoints that declare it begin to run there, with their packages and the keys that cover them. JSON: {name, url,
-    own, gateway, version, draining, heard, away, skew, endpoints}.
+    own, gateway, version, draining, heard, away, skew, unsent, endpoints}.
 
     \b
     Example:
@@ -62,7 +62,7 @@ def add(name: str, url: str, token: str, fingerprint: str, reason: str, as_json:
 @json_option
 def every(as_json: bool) -> None:
     """List regions, and what runs there. JSON: a list of {name, url, own, gateway, version, draining, heard, away,
-    skew, endpoints: {name: {state, reason, version, serving, replicas, ready, settled, problem,
+    skew, unsent, endpoints: {name: {state, reason, version, serving, replicas, ready, settled, problem,
     rate, hourly}}}.
 
     \b
@@ -115,6 +115,8 @@ def in_regions(found: list[dict[str, Any]]) -> None:
     for one in found:
         if one["away"]:
             click.echo(f"{one['name']}: {one['away']}")
+        for ref, why_not in one["unsent"].items():
+            click.echo(f"{ref} is not in {one['name']}: {why_not}")
         for name, each in one["endpoints"].items():
             if text := each["problem"] or each["reason"]:
                 click.echo(f"{name} in {one['name']}: {text}")

@@ -15,12 +15,13 @@ from argosy.regions.budgets import Spends
 from argosy.regions.holder import PATIENCE
 from argosy.regions.shares import spends
 from argosy.regions.wire import PlacedEndpoint, RegionOrder, RegionReport, SentPackage
+from argosy.spec.errors import Internal
 from argosy.spec.revision import Revision
 from argosy.spec.settings import Settings
 from argosy.spec.status import EndpointStatus
 from argosy.store.endpoints import Declared
 from argosy.store.keys import KeyRecord
-from argosy.store.manifest import MAX_DOCUMENT, parse
+from argosy.store.manifest import MAX_DOCUMENT, check_digest
 from argosy.store.regions import Region
 from argosy.store.store import Store
 from argosy.store.usage import TokenLedger
@@ -87,16 +88,14 @@ class ControlLink:
         self._client().delete(PREFIX, holder=holder)
 
     def send(self, ref: str, digest: str) -> None:
-        """The blobs first, then the manifests that name them; what is there already is sent once more."""
+        """The manifests, then the blobs that are asked for, then the manifests again."""
         layout, client = self._store.layout, self._client(SENDING)
-        subjects = (digest, *(each.digest for each in layout.referrers(digest)))
-        manifests = [
-            layout.blobs.read(layout.descriptor(each), MAX_DOCUMENT, f"the manifest {each}") for each in subjects
-        ]
-        for data in manifests:
-            manifest = parse(data, "a manifest")
-            for blob in (manifest.config, *manifest.layers):
-                client.put_file(f"{PREFIX}/blobs/{blob.digest}", layout.blobs.path(blob.digest))
-        name, _, number = ref.rpartition(":")
+        names = (digest, *(each.digest for each in layout.referrers(digest)))
+        manifests = [layout.blobs.read(layout.descriptor(each), MAX_DOCUMENT, f"the manifest {each}") for each in names]
         sent = SentPackage(digest=digest, manifests=tuple(manifests), trusted=self._store.registry.trusted(digest))
-        client.put(f"{PREFIX}/packages/{quote(name, safe='')}/{number}", sent)
+        name, _, number = ref.rpartition(":")
+        path = f"{PREFIX}/packages/{quote(name, safe='')}/{number}"
+        for blob in client.put(path, sent):
+            client.put_file(f"{PREFIX}/blobs/{check_digest(blob)}", layout.blobs.path(blob))
+        if lacking := client.put(path, sent):
+            raise Internal(f"region '{self._region.name}' still lacks {len(lacking)} blobs of {ref}")

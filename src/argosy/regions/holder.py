@@ -31,6 +31,10 @@ EVERY = 2.0
 """Seconds between two orders to a region."""
 PATIENCE = 15.0
 """Seconds for an answer."""
+FRESH = 10.0
+"""Seconds for which an answer tells what keys have used."""
+AGAIN = 60.0
+"""Seconds after which a package is sent again."""
 
 
 class RegionLink(Protocol):
@@ -78,12 +82,15 @@ class Here(Protocol):
 
 
 class RegionState(msgspec.Struct, kw_only=True):
-    """What is known of a region: when it was heard (seconds since 1970), and what is wrong with it."""
+    """What is known of a region: when it was heard (seconds since 1970), what is wrong with it, and why packages could
+    not be sent, which is tried `again` then."""
 
     heard: float = 0.0
     problem: str = ""
     report: RegionReport | None = None
     skew: float = 0.0
+    unsent: dict[str, str] = {}
+    again: float = 0.0
 
 
 class Holder:
@@ -112,6 +119,7 @@ class Holder:
         self.peers: tuple[Peer, ...] = ()
         self._reports: plan.Reports = {}
         self.budgets = Budgets(store, own, clock)
+        self._giving: dict[str, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
 
     def load(self) -> None:
@@ -146,10 +154,14 @@ class Holder:
 
     async def run(self) -> None:
         """Orders, until cancelled."""
-        await repeat(self.step, EVERY, "a pass over the regions", LOG, self._wake)
+        try:
+            await repeat(self.step, EVERY, "a pass over the regions", LOG, self._wake)
+        finally:
+            for each in self._giving.values():
+                each.cancel()
 
     async def step(self) -> None:
-        """One order to each region, all at once."""
+        """One order to each region that has answered the one before. A region that is slow delays no other."""
         await asyncio.to_thread(self.load)
         for gone in self.states.keys() - self.regions.keys():
             del self.states[gone]
@@ -164,12 +176,14 @@ class Holder:
         gateways = await asyncio.to_thread(self.gateways, declared)
         tokens = {name: each.token for name, each in self.regions.items()} | {self.own: self._token}
         self._tell(plan.peers(gateways, tokens, self.own))
-        await asyncio.gather(
-            *(
-                self._give(region, declared, keys, reports, plan.peers(gateways, tokens, region.name))
-                for region in self.regions.values()
-            )
-        )
+        for name, region in self.regions.items():
+            if name not in self._giving:
+                theirs = plan.peers(gateways, tokens, name)
+                self._giving[name] = asyncio.create_task(self._give(region, declared, keys, reports, theirs))
+        done, _ = await asyncio.wait(self._giving.values(), timeout=EVERY) if self._giving else ((), ())
+        self._giving = {name: task for name, task in self._giving.items() if task not in done}
+        for task in done:
+            task.result()
 
     def _divide(self, keys: Iterable[KeyRecord], declared: Iterable[PlacedEndpoint]) -> None:
         """Give each region its share of the limits of keys that open endpoints of regions."""
@@ -183,7 +197,10 @@ class Holder:
         spent: dict[str, Spends] = {
             name: each.report.spent
             for name, each in self.states.items()
-            if each.report is not None and not each.problem
+            if each.report is not None
+            and not each.problem
+            and name not in self._giving  # else what it answers may be about an earlier share
+            and self._clock() - each.heard < FRESH
         }
         spent[self.own] = self._here.spent([each.id for each in shared if each.limits is not None])
         heard = {name: each.heard for name, each in self.states.items()} | {self.own: self._clock()}
@@ -214,13 +231,25 @@ class Holder:
                 return
             order = self._order(region.name, declared, keys, reports, peers)
             await self._note(region, state, lambda: link.order(order))
-            for ref, digest in state.report.missing.items():
-                await asyncio.to_thread(link.send, ref, digest)
-                self.wake()
+            await self._send(link, state)
         except ArgosyError as error:
             if state.problem != error.message:
                 LOG.warning("region %s: %s", region.name, error.message)
             state.problem = error.message
+
+    async def _send(self, link: RegionLink, state: RegionState) -> None:
+        """Send the packages that a region lacks; one that could not be sent is tried again a minute later."""
+        missing = state.report.missing if state.report else {}
+        state.unsent = {ref: each for ref, each in state.unsent.items() if ref in missing}
+        for ref, digest in missing.items():
+            if ref in state.unsent and self._clock() < state.again:
+                continue
+            try:
+                await asyncio.to_thread(link.send, ref, digest)
+                state.unsent.pop(ref, None)
+                self.wake()
+            except ArgosyError as error:
+                state.unsent[ref], state.again = error.message, self._clock() + AGAIN
 
     async def _note(self, region: Region, state: RegionState, ask: Callable[[], RegionReport]) -> None:
         began = self._clock()

@@ -5,6 +5,8 @@ import hashlib
 import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 
 import msgspec
 
@@ -133,9 +135,13 @@ class Member:
         self._rtt[peer.host, peer.port] = round(time.monotonic() - began, 4)
         writer.close()
 
+    def _part(self, digest: str) -> Path:
+        """Where a blob lies that has come whole, until its package has."""
+        return self._layout.transfers.part(digest).with_suffix(".sent")
+
     async def receive(self, digest: str, chunks: AsyncIterator[bytes]) -> None:
         """Take a blob in. Raises BadPackage for another content, PayloadTooLarge, StorageFull."""
-        path, hasher, size = self._layout.transfers.part(check_digest(digest)), hashlib.sha256(), 0
+        path, hasher, size = self._part(check_digest(digest)), hashlib.sha256(), 0
         scratch = path.with_name(f"{path.name}.{os.urandom(4).hex()}")
         try:
             with storage(path), scratch.open("wb") as out:
@@ -151,23 +157,25 @@ class Member:
         finally:
             scratch.unlink(missing_ok=True)
 
-    def adopt(self, name: str, number: int, sent: SentPackage, lineage: Lineage) -> None:
-        """Register a package whose blobs are here. Raises BadPackage, Conflict."""
+    def adopt(self, name: str, number: int, sent: SentPackage, lineage: Lineage) -> list[str]:
+        """Register a package; the blobs that are not here, if it cannot be yet. Raises BadPackage, Conflict."""
+        with suppress(NotFound):
+            if (there := self._store.registry.resolve(f"{name}:{number}")).digest != sent.digest:
+                raise Conflict(f"{there.ref} is another package in region '{self.name}': push it there by another name")
         digests: list[str] = []
         with self._layout.transfers.adopting():
-            for data in sent.manifests:
-                manifest = parse(data, "what was sent")
-                parts = {
-                    each.digest: self._layout.transfers.part(each.digest)
-                    for each in (manifest.config, *manifest.layers)
-                }
-                files = {digest: path for digest, path in parts.items() if path.exists()}
-                digests.append(self._layout.adopt(data, files))
+            manifests = [parse(data, "what was sent") for data in sent.manifests]
+            blobs = {blob.digest for each in manifests for blob in (each.config, *each.layers)}
+            parts = {each: path for each in blobs if (path := self._part(each)).exists()}
+            if lacking := [each for each in blobs if each not in parts and not self._layout.blobs.path(each).exists()]:
+                return lacking
+            digests += [self._layout.adopt(data, parts) for data in sent.manifests]
         if sent.digest not in digests:
             raise BadPackage(f"the manifest of {sent.digest} was not sent")
         manifest = open_package(self._store.unpacked(sent.digest)).manifest
         trusted = sent.trusted and self._trust and manifest.scan.verdict != "data-only"
         self._store.enter(sent.digest, name=name, manifest=manifest, lineage=lineage, trusted=trusted, number=number)
+        return []
 
     def report_of(self, endpoints: Mapping[str, RegionEndpoint]) -> dict[str, RegionEndpoint]:
         """With those that could not be declared."""
