@@ -4,14 +4,17 @@ import pytest
 
 from argosy.spec import strict
 from argosy.spec.settings import Settings
+from argosy.supply.hosts import Figures
 from tests.docs import page
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_supply(reader):
-    declared = list[str]()
-    said = page.run("docs/guides/supply.md", reader, checks={"yaml": declared.append})
+    declared, shown = list[str](), list[str]()
+    said = page.run("docs/guides/supply.md", reader, checks={"yaml": declared.append, "text": shown.append})
+    figures = [line.split()[0] for line in shown[0].splitlines()[2:-1]]
+    assert set(figures) <= set(Figures.__struct_fields__)
     (external,) = strict.load_yaml(declared[1], Settings, "config.yaml").supply.external.values()
     assert (external.models, external.budget) == ({"support": "big-1"}, 25.0)
     listed, _, asked = said.partition("PROVIDER")[2].partition("PROVIDER")
