@@ -55,7 +55,7 @@ slow: $(VENV)/.dev apt
 
 # torch is large (2.5 GB where no CPU build is at hand), so its tests install it only here.
 torch: $(VENV)/.torch
-	$(BIN)/python -m pytest -m torch --durations=5 tests/engines tests/packaging tests/docs $(ARGS)
+	$(BIN)/python -m pytest -m torch --durations=5 tests/engines tests/packaging tests/supply tests/docs $(ARGS)
 
 # Apart from the tests, whose every process it slows down by a half.
 coverage: $(VENV)/.dev apt

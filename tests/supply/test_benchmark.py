@@ -38,15 +38,27 @@ def test_a_machine_shows_what_it_has(tmp_path):
 
 
 def test_it_is_refused_for_what_it_lacks(tmp_path):
-    found = show(cheat(tmp_path, "", ""), Figures(compute=1e18, gpu_memory=80e9), LITTLE)
-    assert [reason.split()[0] for reason in found.refused] == ["compute", "gpu_memory"]
+    found = show(cheat(tmp_path, "", ""), Figures(compute=1e18, network=1e18), LITTLE)
+    assert [reason.split()[0] for reason in found.refused] == ["compute", "network"]
+
+
+def test_a_gpu_that_is_not_there_ends_it(tmp_path):
+    with pytest.raises(Unavailable, match="when asked for 'gpu_product'"):
+        show(cheat(tmp_path, 'DEVICE = "cuda"', 'DEVICE = "none"'), Figures(gpu_memory=80e9), LITTLE)
+
+
+@pytest.mark.torch
+def test_a_device_of_torch_gives_the_same_products_and_numbers(tmp_path):
+    found = show(cheat(tmp_path, 'DEVICE = "cuda"', 'DEVICE = "cpu"'), Figures(gpu_memory=2 * 8 * 1024), LITTLE)
+    assert found.refused == ()
+    assert found.measured.gpu_compute > 0
 
 
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
         ("for shift in shifts(seed, rounds, size):\n        found", "for shift in [0]:\n        found", "product"),
-        ("values = np.array([held[each // SPAN][each % SPAN]", "values = np.array([held[0][each % SPAN]", "memory"),
+        ("int(held[each // SPAN][each % SPAN])", "int(held[0][each % SPAN])", "fill"),
         ("file.write(block.data)", "pass", "disk"),
         ("hashlib.blake2b(data)", "hashlib.blake2b(data[1:])", "network"),
     ],

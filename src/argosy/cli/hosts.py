@@ -35,9 +35,9 @@ def check(on: str, claims: tuple[str, ...], seconds: float, memory: float, as_js
     """Have a machine show what it can do, within a minute.
 
     Timed challenges whose answers are checked: products of matrices, memory that is filled and read at places it could
-    not foresee, the disk, the network. Needs Python with numpy there. NAME is compute (multiply-adds a second), memory,
-    gpu_memory (bytes), disk, network (bytes a second), rtt (seconds) or gpu_compute. Ends with 1 where the machine is
-    less than it claims. JSON: {measured, refused, seconds}.
+    not foresee, the disk, the network. Needs Python with numpy there, for a GPU PyTorch. NAME is compute, gpu_compute
+    (multiply-adds a second), memory, gpu_memory (bytes), disk, network (bytes a second) or rtt (seconds). Ends with 1
+    where the machine is less than it claims. JSON: {measured, refused, seconds}.
 
     \b
     Example:

@@ -103,40 +103,51 @@ def program(folder: Path, on: str = "") -> Child:
 def show(given: Child, claimed: Figures, effort: Effort | None = None) -> Shown:
     """Ask a machine for all that it claims, and for what costs little. Raises Unavailable, DeadlineExceeded."""
     effort, begun = effort or Effort(), time.perf_counter()
-    most = min(claimed.memory, effort.memory)
-    count, seed = math.ceil(most / BLOCK), secrets.randbits(63)
-    places, wanted = _places(count, seed)
-    machine = Machine(given, effort.seconds)
-    wrong = ""
+    most, gpu_most = min(claimed.memory, effort.memory), min(claimed.gpu_memory, effort.memory)
+    seed, blocks = secrets.randbits(62), math.ceil(effort.disk / BLOCK)
+    fills = [(do, _places(math.ceil(size / BLOCK), seed)) for do, size in (("fill", most), ("gpu_fill", gpu_most))]
+    machine, wrong = Machine(given, effort.seconds), list[str]()
+    gpu_compute = 0.0
     try:
         machine.ask("ping")
         rtt = min(machine.ask("ping")[2] for _ in range(8))
         data = secrets.token_bytes(effort.network)
         told, back, network = machine.ask("ping", data, back=len(data))
         if told.get("hash") != hashlib.blake2b(data).hexdigest() or len(back) != len(data):
-            wrong = "network"
-        right, compute = _products(machine, effort)
-        wrong = wrong or ("" if right else "product")
-        if count:
-            filled = machine.ask("fill", seed=seed, count=count)[2]
-            _, found, took = machine.ask("read", places.tobytes())
-            if found != wanted.tobytes() or took - rtt > max(0.25, filled / 8):
-                wrong = wrong or "memory"
-        blocks = math.ceil(effort.disk / BLOCK)
+            wrong.append("network")
+        right, compute = _products(machine, effort, "product")
+        wrong += [] if right else ["product"]
+        if claimed.gpu_compute or claimed.gpu_memory:
+            right, gpu_compute = _products(machine, effort, "gpu_product")
+            wrong += [] if right else ["gpu_product"]
+        for do, (places, wanted) in fills:
+            wrong += [] if _holds(machine, do, places, wanted, seed, rtt) else [do]
         told, _, disk = machine.ask("disk", seed=seed, count=blocks)
         if told.get("hash") != challenges.hashed(blocks, seed):
-            wrong = wrong or "disk"
+            wrong.append("disk")
     finally:
         machine.close()
     measured = Figures(
         compute=compute,
-        memory=0.0 if wrong == "memory" else min(count * BLOCK, most),
+        memory=0.0 if "fill" in wrong else most,
         disk=2 * blocks * BLOCK / disk,
         network=2 * effort.network / max(network - rtt, 1e-6),
         rtt=rtt,
+        gpu_compute=gpu_compute,
+        gpu_memory=0.0 if "gpu_fill" in wrong else gpu_most,
     )
-    refused = admit(msgspec.structs.replace(claimed, memory=most), measured, wrong=wrong)
+    asked = msgspec.structs.replace(claimed, memory=most, gpu_memory=gpu_most)
+    refused = admit(asked, measured, wrong=", ".join(wrong))
     return Shown(measured=measured, refused=refused, seconds=time.perf_counter() - begun)
+
+
+def _holds(machine: Machine, do: str, places: Any, wanted: Any, seed: int, rtt: float) -> bool:
+    """Whether a machine holds what it was filled with: it is read in less time than it takes to fill again."""
+    if not len(places):
+        return True
+    filled = machine.ask(do, seed=seed, count=int(places[-1]) // SPAN + 1)[2]
+    _, found, took = machine.ask("read", places.tobytes())
+    return found == wanted.tobytes() and took - rtt <= max(0.25, filled / 8)
 
 
 def _places(count: int, seed: int) -> tuple[Any, Any]:
@@ -149,12 +160,12 @@ def _places(count: int, seed: int) -> tuple[Any, Any]:
     return places, wanted
 
 
-def _products(machine: Machine, effort: Effort) -> tuple[bool, float]:
+def _products(machine: Machine, effort: Effort, do: str) -> tuple[bool, float]:
     """Whether products are right, and the multiply-adds a second of the second, which is as long as is wanted."""
     rounds, rate, right = 2, 0.0, True
     for _ in range(2):
         seed = secrets.token_hex(16)
-        _, answer, took = machine.ask("product", seed=seed, size=effort.size, rounds=rounds)
+        _, answer, took = machine.ask(do, seed=seed, size=effort.size, rounds=rounds)
         right = right and challenges.is_product(answer, seed, effort.size, rounds, secrets.token_hex(16))
         rate = rounds * effort.size**3 / took
         rounds = max(rounds, min(2000, int(rounds * effort.products / took)))

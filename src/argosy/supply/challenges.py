@@ -1,12 +1,13 @@
-"""The program that runs on a machine which has to show what it can do. It needs Python and numpy, nothing of ours: its
-text is sent to the machine. It reads challenges from standard input and answers on standard output, each a line of JSON
-that says how many bytes follow it. Times are taken by who asks.
+"""The program that runs on a machine which has to show what it can do. It needs Python and numpy, for a GPU PyTorch,
+and nothing of ours: its text is sent to the machine. It reads challenges from standard input and answers on standard
+output, each a line of JSON that says how many bytes follow it. Times are taken by who asks.
 
 `product` is work that nobody can shorten and anybody can check: a product of many matrices modulo 13. `blocks` is a
 stretch of memory of which no place is known without all that comes before it.
 """
 
 import hashlib
+import importlib
 import itertools
 import json
 import os
@@ -21,6 +22,7 @@ MODULUS = 13
 """So small that sums of products are whole numbers in single precision."""
 SPAN = 1 << 22
 """Numbers of eight bytes in a block."""
+DEVICE = "cuda"
 ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -45,6 +47,17 @@ def product(seed: str, size: int, rounds: int) -> bytes:
     return found.astype(np.uint8).tobytes()
 
 
+def gpu_product(seed: str, size: int, rounds: int) -> bytes:
+    """The same on a GPU. Sums are exact in TF32 as well."""
+    torch = importlib.import_module("torch")
+    torch.backends.cuda.matmul.allow_tf32 = True
+    found, by = (torch.from_numpy(matrix(f"{seed} {each}", size, size)).to(DEVICE) for each in "ab")
+    for shift in shifts(seed, rounds, size):
+        found = torch.roll(found, shift, 1) @ by
+        found -= MODULUS * torch.floor(found / MODULUS)
+    return found.to(torch.uint8).cpu().numpy().tobytes()
+
+
 def is_product(answer: bytes, seed: str, size: int, rounds: int, secret: str) -> bool:
     """Whether it is, by its products with 16 vectors that whoever answered could not know (Freivalds)."""
     if len(answer) != size * size:
@@ -65,6 +78,17 @@ def blocks(seed: int) -> Iterator[Any]:
         found = np.cumsum(found[::-1], dtype=np.uint64)
         found ^= found >> np.uint64(29)
         found *= ODD
+        yield found
+
+
+def gpu_blocks(seed: int) -> Iterator[Any]:
+    """The same numbers on a GPU, as signed ones."""
+    torch = importlib.import_module("torch")
+    found = torch.arange(SPAN, dtype=torch.int64, device=DEVICE) + seed
+    while True:
+        found = torch.cumsum(torch.flip(found, (0,)), 0)
+        found ^= (found >> 29) & ((1 << 35) - 1)
+        found *= int(ODD.astype(np.int64))
         yield found
 
 
@@ -114,14 +138,17 @@ def main(given: IO[bytes], answers: IO[bytes]) -> None:
     while (asked := receive(given)) is not None:
         message, data = asked
         match message["do"]:
-            case "product":
-                send(answers, {}, product(message["seed"], message["size"], message["rounds"]))
-            case "fill":
-                held = list(itertools.islice(blocks(message["seed"]), message["count"]))
-                send(answers, {})
+            case "product" | "gpu_product" as do:
+                make = product if do == "product" else gpu_product
+                send(answers, {}, make(message["seed"], message["size"], message["rounds"]))
+            case "fill" | "gpu_fill" as do:
+                made = (blocks if do == "fill" else gpu_blocks)(message["seed"])
+                held = list(itertools.islice(made, message["count"]))
+                # What a GPU was asked for goes on after the call: reading waits for it.
+                send(answers, {"last": int(held[-1][-1])})
             case "read":
                 at = np.frombuffer(data, "<u8")
-                values = np.array([held[each // SPAN][each % SPAN] for each in at.tolist()], "<u8")
+                values = np.array([int(held[each // SPAN][each % SPAN]) % (1 << 64) for each in at.tolist()], "<u8")
                 send(answers, {}, values.tobytes())
                 held = []
             case "disk":
