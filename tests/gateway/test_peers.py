@@ -119,9 +119,10 @@ async def test_a_replica_that_is_full_leaves_a_request_to_a_peer_and_gets_the_ne
         return (503, {}, b"") if full else await a.echo(request)
 
     a.handler = busy
-    await west.start([one(b, auth=False, peers=(east(),))])
-    await gateway.start([one(a, auth=False, peers=(await peer(west),))])
-    async with await http(gateway) as client:
+    slow = api_key(requests_per_second=0.001, burst=1)
+    await west.start([one(b, peers=(east(),))], [slow])
+    await gateway.start([one(a, peers=(await peer(west),))], [api_key()])
+    async with await http(gateway, headers=WITH_KEY) as client:
         spilled = [(await client.post(INFER, content=b"x")).json()["replica"] for _ in range(10)]
         full = False
         back = [(await client.post(INFER, content=b"x")).json()["replica"] for _ in range(10)]
@@ -145,6 +146,7 @@ async def test_an_endpoint_without_a_replica_here_is_answered_elsewhere_then_by_
         assert (await client.post(INFER, content=b"x")).json()["replica"] == "room"
 
 
+@pytest.mark.slow
 async def test_a_peer_at_zero_is_the_last_resort(gateway, west, config, replica):
     b, room = await replica("b"), await replica("room")
     zero = shared(revision("r1", "1", weight=1), waiting=Waiting(http=Address(path=room.path)), peers=(east(),))
@@ -168,6 +170,7 @@ async def test_a_peer_at_zero_is_the_last_resort(gateway, west, config, replica)
         await north.stop(0.5)
 
 
+@pytest.mark.slow
 async def test_grpc_crosses_too(gateway, west, grpc_replica):
     a, b = grpc_replica("a"), grpc_replica("b")
     await west.start([msgspec.structs.replace(served("digits", b), peers=(east(),))], [api_key("another", id="k2")])
@@ -178,6 +181,7 @@ async def test_grpc_crosses_too(gateway, west, grpc_replica):
     assert not any(TOKEN in str(each) for each in b.metadata)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("authority", ["localhost", "127.0.0.1"])
 async def test_a_peer_is_who_its_certificate_says(gateway, config, replica, folder, monkeypatch, authority):
     b = await replica("b")
@@ -234,6 +238,7 @@ def test_two_peers_of_one_name_or_one_token_are_refused():
             EndpointRoute(endpoint="digits", peers=(east(), other))
 
 
+@pytest.mark.slow
 async def test_a_model_whose_replicas_are_elsewhere_answers_as_if_it_were_here(gateway, west, folder):
     with running(folder / "e.sock") as engine:
         there = msgspec.structs.replace(version(engine), upstreams=(engine_replica(engine),))

@@ -14,7 +14,7 @@ pytestmark = [
 
 async def test_nothing_is_lost_but_what_was_in_flight(tmp_path_factory: pytest.TempPathFactory):
     folder: Path = tmp_path_factory.mktemp("r")
-    phases, problems = await regions.run(folder, 0.15, 8.0)
+    phases, problems = await regions.run(folder, 0.1, 8.0)
     assert problems == []
     assert {each.name: each.losses for each in phases if each.losses} == {}
     shares = {each.name: each.shares for each in phases}

@@ -9,7 +9,7 @@ sends has checked the caller's key, and says whose it is.
 import ssl
 from collections.abc import Iterable
 
-from argosy.gateway.access_log import LUA, MODEL
+from argosy.gateway.access_log import MODEL
 from argosy.gateway.model import EndpointRoute
 from argosy.process.envoy import Resource, extension, set_header
 from argosy.serving.internal_headers import KEY
@@ -144,12 +144,3 @@ def retries(policy: Resource) -> Resource:
 def tokens(endpoints: Iterable[EndpointRoute]) -> dict[str, str]:
     """The secrets that peers show, with their regions."""
     return {peer.token: peer.region for each in endpoints for peer in each.peers if peer.token}
-
-
-def marked(routes: list[Resource]) -> list[Resource]:
-    """These routes for requests of peers, of which the access log says so."""
-    found: list[Resource] = []
-    for each in routes:
-        known = each.get("metadata", {}).get("filter_metadata", {}).get(LUA, {})
-        found.append({**each, "metadata": {"filter_metadata": {LUA: {**known, "peer": True}}}})
-    return found

@@ -11,7 +11,7 @@ from argosy.gateway.grpc_routes import ENDPOINT, PREFIX, endpoint_calls, other_c
 from argosy.gateway.listener import NAME, NAMED, RATE_LIMIT
 from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig
 from argosy.gateway.rest_routes import DEVICES, batch_routes, device_routes, endpoint_paths, peer_paths, row_paths
-from argosy.gateway.targets import ENDPOINTS, REVISION, Targets, base_path, rows_path
+from argosy.gateway.targets import ENDPOINTS, REVISION, Targets, base_path, rows_path, switched_off
 from argosy.process.envoy import Resource, set_header, typed
 
 LARGEST_ANSWER = 16 * 1024 * 1024
@@ -33,10 +33,21 @@ def branches(endpoint: EndpointRoute, targets: Targets) -> Branches:
     """Those of an endpoint, from nothing but itself."""
     if not peers.tokens([endpoint]):
         return _branches(endpoint, targets)
-    paths, rows, calls, model = (peers.marked(each) for each in _branches(endpoint, targets)[:4])
+    paths, rows, calls, model = (_of_peers(each) for each in _branches(endpoint, targets)[:4])
     here = Branches([*peer_paths(endpoint), *paths], rows, calls, model)
     far = msgspec.structs.replace(targets, beyond=bool(endpoint.elsewhere))
     return _branches(endpoint, far)._replace(of_peers=here)
+
+
+def _of_peers(routes: list[Resource]) -> list[Resource]:
+    """These routes for requests of peers, of which the log says so; who sent them has counted them for the key."""
+    found: list[Resource] = []
+    for each in routes:
+        known = each.get("metadata", {}).get("filter_metadata", {}).get(LUA, {})
+        filters = {**each.get("typed_per_filter_config", {}), **switched_off(RATE_LIMIT)}
+        marked = {"metadata": {"filter_metadata": {LUA: {**known, "peer": True}}}}
+        found.append({**each, **marked, "typed_per_filter_config": filters})
+    return found
 
 
 def _branches(endpoint: EndpointRoute, targets: Targets) -> Branches:
