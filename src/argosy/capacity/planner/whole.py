@@ -68,25 +68,22 @@ def why_not(problem: Problem, demand: Demand, profile: Profile, supply: Supply) 
     return f"{supply.region} answers in {takes:.3g} s" if takes > demand.slo else ""
 
 
-def groups(problem: Problem) -> Iterator[tuple[str, tuple[str, ...], float, dict[str, float]]]:
-    """What the rules of loss and of spot are held for: a model and regions (none: all), with the demand, and the share
-    of each bucket in it."""
-    for model in dict.fromkeys(each.model for each in problem.demands):
-        own = [each for each in problem.demands if each.model == model]
-        for regions in dict.fromkeys([(), *(each.regions for each in own)]):
-            rates = defaultdict[str, float](float)
-            for each in own:
-                if not regions or each.regions == regions:
-                    rates[each.bucket] += each.rate * (1 + problem.headroom)
-            if total := sum(rates.values()):
-                yield model, regions, total, {bucket: rate / total for bucket, rate in rates.items()}
+def groups(problem: Problem) -> Iterator[tuple[str, list[Demand]]]:
+    """What the rules of loss and of spot are held for: each model as a whole, and each of its sets of regions."""
+    for model in dict.fromkeys(each.model for each in problem.demands if each.rate > 0):
+        own = [each for each in problem.demands if each.model == model and each.rate > 0]
+        yield model, own
+        scopes = dict.fromkeys(each.regions for each in own)
+        for regions in scopes if len(scopes) > 1 else ():
+            yield model, [each for each in own if each.regions == regions]
 
 
-def mixed(profile: Profile, mix: dict[str, float]) -> float:
-    """Requests per second of a mix of buckets; 0 where one of them cannot be served."""
-    if any(bucket not in profile.rates for bucket in mix):
-        return 0.0
-    return 1.0 / sum(share / profile.rates[bucket] for bucket, share in mix.items())
+def gives(problem: Problem, demands: Sequence[Demand], option: Option) -> float:
+    """Requests per second of the mix of those demands that a replica can serve."""
+    rates = option.profile.rates
+    able = [each for each in demands if not why_not(problem, each, option.profile, option.supply)]
+    work = sum(each.rate / rates[each.bucket] for each in able)
+    return sum(each.rate for each in able) / work if work else 0.0
 
 
 class _Rows:
@@ -197,22 +194,26 @@ def solve(
 def _reserve(
     problem: Problem, able: Sequence[Option], replicas: Sequence[int], rows: _Rows, weight: float
 ) -> list[int]:
-    """The rules of loss and of spot: what each may lack, at the highest penalty of its demands."""
+    """The rules of loss and of spot: the share that each may lack, at the penalty of what it is for."""
     found = list[int]()
-    domains = dict.fromkeys(each.fails for each in problem.supplies)
-    for model, regions, total, mix in groups(problem):
-        penalty = max(each.penalty for each in problem.demands if each.model == model) * HOUR
+    for model, demands in groups(problem):
+        asked = sum(each.rate for each in demands) * (1 + problem.headroom)
+        penalty = sum(each.rate * each.penalty for each in demands) * (1 + problem.headroom) * HOUR
         holds = [
-            (column, mixed(each.profile, mix), each.supply)
+            (column, gives(problem, demands, each), each.supply)
             for each, column in zip(able, replicas, strict=True)
-            if each.profile.model == model and (not regions or each.supply.region in regions)
+            if each.profile.model == model
         ]
-        asked = [(problem.loss_floor, [(c, r) for c, r, s in holds if s.fails != lost]) for lost in domains]
-        asked.append((1 - problem.spot_share, [(c, r) for c, r, s in holds if s.market != "spot"]))
-        for floor, left in asked:
+        every = [each for each in problem.demands if each.model == model and each.rate > 0]
+        reached = dict.fromkeys(
+            each.supply.fails for each in able if each.profile.model == model and gives(problem, every, each)
+        )
+        rules = [(problem.loss_floor, [(c, r) for c, r, s in holds if r and s.fails != lost]) for lost in reached]
+        rules.append((1 - problem.spot_share, [(c, r) for c, r, s in holds if r and s.market != "spot"]))
+        for floor, left in rules:
             if floor > 0:
-                lacking = rows.column(penalty if weight else 1.0)
-                rows.row(floor * total, np.inf, [(lacking, 1.0), *left])
+                lacking = rows.column(floor * (penalty if weight else asked), 1.0)
+                rows.row(floor * asked, np.inf, [(lacking, floor * asked), *left])
                 found.append(lacking)
     return found
 
