@@ -1,0 +1,160 @@
+"""The linear programs of the planner, by HiGHS: of some models together, integer or not."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from argosy.capacity.highs import solver
+from argosy.capacity.planner.parts import Array, ModelPart
+
+NEED = "Planning placements"
+SUB_SEARCHES = ("rins", "rens", "root_reduced_cost", "feasibility_jump")
+"""Heuristics of HiGHS that take more time than they are worth for one model."""
+
+
+class Block(NamedTuple):
+    """The columns and rows of one model, without offsets. Columns: replicas that are started, those that are kept,
+    flows, what is unserved, what is short; rows: classes, groups, rules. All rows are at least `floor`."""
+
+    cost: Array
+    upper: Array
+    row: Array
+    column: Array
+    value: Array
+    floor: Array
+    kept: Array
+    """The options of which replicas are running."""
+
+
+def block(part: ModelPart) -> Block:
+    """A model's. A kept replica costs less than one that is started, so that there is no need for a choice."""
+    options, flows, classes, rules = len(part.cost), len(part.load), len(part.rate), len(part.short)
+    kept = np.flatnonzero(part.running > 0)
+    at_kept, at_flow = options, options + len(kept)
+    at_class, at_rule = at_flow + flows, at_flow + flows + classes
+    replica = np.concatenate([np.arange(options), kept])
+    columns, flow = np.arange(options + len(kept)), np.arange(flows)
+    rule, ruled = np.nonzero(part.rules[:, replica])
+    entries = [
+        (part.flow_class, at_flow + flow, np.ones(flows)),
+        (np.arange(classes), at_class + np.arange(classes), np.ones(classes)),
+        (classes + part.group[replica], columns, np.ones(len(replica))),
+        (classes + part.flow_group, at_flow + flow, -part.load),
+        (classes + part.groups + rule, ruled, part.rules[:, replica][rule, ruled]),
+        (classes + part.groups + np.arange(rules), at_rule + np.arange(rules), np.ones(rules)),
+    ]
+    row, column, value = (np.concatenate([np.asarray(each[at]) for each in entries]) for at in range(3))
+    assert at_kept == options
+    return Block(
+        cost=np.concatenate([part.cost + part.start, part.cost[kept], part.network, part.lost, part.short]),
+        upper=np.concatenate([part.most, np.minimum(part.running, part.most)[kept], np.ones(flows + classes + rules)]),
+        row=row,
+        column=column,
+        value=value,
+        floor=np.concatenate([np.ones(classes), np.zeros(part.groups), np.ones(rules)]),
+        kept=kept,
+    )
+
+
+class Solved(NamedTuple):
+    """By model the columns; the cost; no solution costs less than `bound`. `duals`: by model of its rows; `prices`: of
+    the supplies' quotas. `done` is false where there is no solution yet."""
+
+    values: list[Array]
+    cost: float
+    bound: float
+    duals: list[Array]
+    prices: Array
+    done: bool
+
+
+class Program:
+    """Some models that share the quotas of supplies. Integer where it is `whole`."""
+
+    def __init__(
+        self, chosen: Sequence[ModelPart], quota: Array | None, whole: bool = False, costs: Sequence[Array] = ()
+    ) -> None:
+        """`quota`: GPUs left by supply; None: no common limit. `costs`: instead of the models' own."""
+        self.chosen, self.blocks = chosen, [block(each) for each in chosen]
+        self.start = np.concatenate([[0], np.cumsum([len(each.cost) for each in self.blocks])]).astype(int)
+        self.first = np.concatenate([[0], np.cumsum([len(each.floor) for each in self.blocks])]).astype(int)
+        own = int(self.first[-1])
+        rows = [each.row + self.first[at] for at, each in enumerate(self.blocks)]
+        columns = [each.column + self.start[at] for at, each in enumerate(self.blocks)]
+        values = [each.value for each in self.blocks]
+        self.supplies = np.zeros(0, int)
+        if quota is not None:
+            uses = [supply_of(part, made) for part, made in zip(chosen, self.blocks, strict=True)]
+            self.supplies = np.unique(np.concatenate(uses)) if uses else self.supplies
+            for at, (part, made) in enumerate(zip(chosen, self.blocks, strict=True)):
+                rows.append(own + np.searchsorted(self.supplies, uses[at]))
+                columns.append(self.start[at] + np.arange(len(uses[at])))
+                values.append(np.concatenate([part.gpus, part.gpus[made.kept]]))
+        row, column, value = (np.concatenate(each) if each else np.zeros(0) for each in (rows, columns, values))
+        order = np.lexsort((row, column))
+        self.columns, self.rows = int(self.start[-1]), own + len(self.supplies)
+        starts = np.searchsorted(column[order], np.arange(self.columns))
+        self.upper = np.concatenate([each.upper for each in self.blocks])
+        low = np.full(self.rows, -np.inf)
+        low[:own] = np.concatenate([each.floor for each in self.blocks])
+        high = np.full(self.rows, np.inf)
+        if quota is not None:
+            high[own:] = np.maximum(quota[self.supplies], 0.0)
+        cost = np.concatenate(list(costs) or [each.cost for each in self.blocks])
+        integers = np.zeros(self.columns, np.int32)
+        if whole:
+            for at, made in enumerate(self.blocks):
+                integers[self.start[at] : self.start[at] + len(chosen[at].cost) + len(made.kept)] = 1
+        self.solver = solver(NEED)
+        self.solver.passModel(
+            self.columns, self.rows, len(value), 1, 1, 0.0, cost, np.zeros(self.columns), self.upper.copy(), low, high,
+            starts.astype(np.int32), row[order].astype(np.int32), value[order].astype(float), integers,
+        )  # fmt: skip
+        self.whole = whole
+
+    def begin(self, replicas: Sequence[Array]) -> None:
+        """Begin the search at these, by option of each model."""
+        index, value = list[Array](), list[Array]()
+        for at, (made, held) in enumerate(zip(self.blocks, replicas, strict=True)):
+            kept = np.minimum(held[made.kept], made.upper[len(held) : len(held) + len(made.kept)])
+            new = held.copy()
+            new[made.kept] -= kept
+            index.append(self.start[at] + np.arange(len(new) + len(kept)))
+            value.append(np.concatenate([new, kept]))
+        where, what = np.concatenate(index).astype(np.int32), np.concatenate(value)
+        self.solver.setSolution(len(where), where, what)
+
+    def solve(self, seconds: float, **options: Any) -> Solved:
+        """Within so many seconds of wall time."""
+        set_option = self.solver.setOptionValue
+        if self.whole:
+            for name in SUB_SEARCHES:
+                set_option(f"mip_heuristic_run_{name}", False)
+        set_option("time_limit", self.solver.getRunTime() + max(seconds, 0.01))
+        for name, value in options.items():
+            set_option(name, value)
+        self.solver.run()
+        info, solution = self.solver.getInfo(), self.solver.getSolution()
+        values, duals = np.array(solution.col_value), np.array(solution.row_dual)
+        done = info.primal_solution_status == 2 and len(values) == self.columns
+        own = int(self.first[-1])
+        return Solved(
+            values=_split(values, self.start),
+            cost=float(info.objective_function_value),
+            bound=float(info.mip_dual_bound if self.whole else info.objective_function_value),
+            duals=_split(duals, self.first),
+            prices=np.maximum(-duals[own:], 0.0) if len(duals) else np.zeros(len(self.supplies)),
+            done=done,
+        )
+
+
+def supply_of(part: ModelPart, made: Block) -> Array:
+    """By column of replicas."""
+    return np.concatenate([part.supply, part.supply[made.kept]])
+
+
+def _split(values: Array, ends: Array) -> list[Array]:
+    """By model."""
+    return [values[begin:end] for begin, end in itertools.pairwise(ends.tolist())] if len(values) else []

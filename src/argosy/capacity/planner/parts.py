@@ -1,0 +1,205 @@
+"""A problem as arrays, model by model: what one model asks for, in as few columns as serve.
+
+Demands that can be served by the same replicas are one, in shares of their rate; supplies that can serve the same
+demands are one group, whose replicas share what is sent to it.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from argosy.capacity.planner.problem import Demand, Placement, Problem, Profile
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Class = tuple[tuple[str, ...], float, float, str, bytes]
+
+
+class ModelPart(msgspec.Struct, frozen=True, kw_only=True):
+    """One model. `demands`: which of the problem's are one class, with their `rates`; `rate` is the sum, `lost` what it
+    costs an hour if none of it is served.
+
+    By option (a variant on a supply): `placement`, `supply` (index), `gpus`, `cost` and `start` of one replica, how
+    many are `running`, how many can be had (`most`), its `kind` (variant on a GPU) and its `group`. By flow: its class,
+    its group, the replicas it takes and what it costs, if all of the class is sent there. By rule for losses (`rules`
+    by option): the share of what must be left that a replica gives, and what it costs (`short`) if nothing is left.
+    """
+
+    model: str
+    demands: list[list[int]]
+    rates: list[list[float]]
+    rate: Array
+    lost: Array
+    placement: list[Placement]
+    supply: Array
+    gpus: Array
+    cost: Array
+    start: Array
+    running: Array
+    most: Array
+    kind: Array
+    group: Array
+    groups: int
+    flow_class: Array
+    flow_group: Array
+    load: Array
+    network: Array
+    rules: Array
+    short: Array
+
+
+def parts(problem: Problem) -> list[ModelPart]:
+    """By model, in the order of their names."""
+    demands, profiles = defaultdict[str, list[int]](list), defaultdict[str, list[Profile]](list)
+    for at, demand in enumerate(problem.demands):
+        if demand.rate > 0:
+            demands[demand.model].append(at)
+    for profile in problem.profiles:
+        profiles[profile.model].append(profile)
+    sites = Sites(problem)
+    return [_part(sites, model, demands[model], profiles[model]) for model in sorted(demands)]
+
+
+class Sites:
+    """What every model meets: supplies by index."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem, supplies = problem, problem.supplies
+        self.regions = sorted({each.region for each in supplies})
+        place = {region: at for at, region in enumerate(self.regions)}
+        self.region = np.array([place[each.region] for each in supplies], int)
+        self.trusted = np.array([each.trusted for each in supplies], bool)
+        self.quota = np.array([each.gpus for each in supplies], float)
+        self.by_gpu = defaultdict[str, list[int]](list)
+        for at, each in enumerate(supplies):
+            self.by_gpu[each.gpu].append(at)
+        self.domain = np.unique([each.fails for each in supplies], return_inverse=True)[1] if supplies else np.zeros(0)
+        self.spot = np.array([each.market == "spot" for each in supplies], bool)
+        self.egress = np.array([problem.egress.get(each, 0.0) for each in self.regions])
+        self._slack = dict[tuple[str, float, tuple[str, ...], bool], Array]()
+
+    def slack(self, demand: Demand) -> Array:
+        """By supply: the seconds left of the SLO after the round trip; -1 where it may not be served."""
+        key = (demand.area, demand.slo, demand.regions, demand.untrusted)
+        if key not in self._slack:
+            rtt = self.problem.rtt.get(demand.area, {})
+            left = np.array([demand.slo - rtt.get(each, np.inf) for each in self.regions])
+            left[np.isnan(left)] = -1.0
+            if demand.regions:
+                left[[each not in demand.regions for each in self.regions]] = -1.0
+            self._slack[key] = np.where(self.trusted | demand.untrusted, left[self.region], -1.0)
+        return self._slack[key]
+
+
+def _part(sites: Sites, model: str, demands: Sequence[int], profiles: Sequence[Profile]) -> ModelPart:
+    problem = sites.problem
+    offers, members, reach = _reach(sites, demands, profiles)
+    wanted = [problem.demands[each] for each in demands]
+    first = [wanted[each[0]] for each in members]
+    rate = np.array([sum(wanted[row].rate for row in each) for each in members]) * (1 + problem.headroom)
+    at: Array = np.array([each for _, each in offers], int)
+    sent = any(each.sent > 0 for each in first)
+    keys = dict[Any, int]()
+    group = np.array(
+        [
+            keys.setdefault((id(each), sent and sites.egress[sites.region[at[o]]], reach[:, o].tobytes()), len(keys))
+            for o, (each, _) in enumerate(offers)
+        ],
+        int,
+    )
+    leader = np.unique(group, return_index=True)[1] if len(group) else np.zeros(0, int)
+    flow_class, flow_group = np.nonzero(reach[:, leader])
+    speed = np.array([[offers[o][0].rates.get(each.bucket, 0.0) for o in _ints(leader)] for each in first]).reshape(
+        len(first), len(leader)
+    )
+    egress = sites.egress[sites.region[at[leader]]]
+    each_sent = np.array([each.sent for each in first])
+    supplies = [problem.supplies[each] for each in _ints(at)]
+    share = np.array([profile.gpus / supply.count for (profile, _), supply in zip(offers, supplies, strict=True)])
+    price = np.array([each.price for each in supplies]) * share
+    weights = np.array(
+        [p.weights / 1e9 * problem.transfer.get(s.region, 0.0) for (p, _), s in zip(offers, supplies, strict=True)]
+    )
+    waits = np.array([profile.start / 3600 for profile, _ in offers])
+    placement = [(model, p.variant, s.id) for (p, _), s in zip(offers, supplies, strict=True)]
+    gpus = np.array([float(profile.gpus) for profile, _ in offers])
+    load = rate[flow_class] / speed[flow_class, flow_group]
+    rules, short = _rules(sites, first, rate, reach[:, leader] * speed, group, at)
+    return ModelPart(
+        model=model,
+        demands=[[demands[row] for row in each] for each in members],
+        rates=[[wanted[row].rate * (1 + problem.headroom) for row in each] for each in members],
+        rate=rate,
+        lost=rate * np.array([each.penalty for each in first]) * 3600,
+        placement=placement,
+        supply=at,
+        gpus=gpus,
+        cost=price,
+        start=(price * waits + weights) / problem.horizon,
+        running=np.array([float(problem.running.get(each, 0)) for each in placement]),
+        most=np.floor(sites.quota[at] / gpus + 1e-9) if len(gpus) else gpus,
+        kind=np.unique([f"{p.variant}/{p.gpu}" for p, _ in offers], return_inverse=True)[1] if offers else at,
+        group=group,
+        groups=len(leader),
+        flow_class=flow_class,
+        flow_group=flow_group,
+        load=load,
+        network=(rate * each_sent * 3600 / 1e9)[flow_class] * egress[flow_group],
+        rules=rules,
+        short=short,
+    )
+
+
+def _reach(
+    sites: Sites, demands: Sequence[int], profiles: Sequence[Profile]
+) -> tuple[list[tuple[Profile, int]], list[list[int]], Array]:
+    """The options of a model that are of use, its classes (places in `demands`), and which option can serve which."""
+    problem = sites.problem
+    offers = [
+        (profile, at)
+        for profile in profiles
+        for at in sites.by_gpu[profile.gpu]
+        if profile.gpus <= problem.supplies[at].count
+    ]
+    at: Array = np.array([each for _, each in offers], int)
+    wanted = [problem.demands[each] for each in demands]
+    reach = np.zeros((len(wanted), len(offers)), bool)
+    for row, demand in enumerate(wanted):
+        needed = {id(each): each.latency.get(demand.bucket, 0.0) for each in profiles if demand.bucket in each.rates}
+        latency = np.array([needed.get(id(each), np.inf) for each, _ in offers])
+        reach[row] = latency <= sites.slack(demand)[at]
+    classes = defaultdict[Class, list[int]](list)
+    for row, demand in enumerate(wanted):
+        classes[demand.regions, demand.penalty, demand.sent, demand.bucket, reach[row].tobytes()].append(row)
+    members = list(classes.values())
+    reach = reach[[each[0] for each in members]] if members else np.zeros((0, len(offers)), bool)
+    used = np.flatnonzero(reach.any(axis=0))
+    return [offers[each] for each in _ints(used)], members, reach[:, used]
+
+
+def _ints(values: Array) -> list[int]:
+    return [int(each) for each in values]
+
+
+def _rules(
+    sites: Sites, demands: Sequence[Demand], rate: Array, speed: Array, group: Array, at: Array
+) -> tuple[Array, Array]:
+    """What is to be left after each loss. What a replica can serve is taken at the mix of sizes that reach it."""
+    problem, rows, short = sites.problem, list[Array](), list[float]()
+    bound = [each.regions for each in demands]
+    scopes = [np.ones(len(demands), bool), *(np.array([each == one for each in bound]) for one in sorted(set(bound)))]
+    for scope in scopes if len(set(bound)) > 1 else scopes[:1]:
+        asked = np.where(scope, rate, 0.0)[:, None]
+        able = asked * (speed > 0)
+        work = (able / np.where(speed > 0, speed, 1.0)).sum(axis=0)
+        gives = (able.sum(axis=0) / np.where(work > 0, work, 1.0))[group]
+        total = float(asked.sum())
+        missed = float((asked[:, 0] * [each.penalty for each in demands]).sum()) * 3600
+        losses = [(sites.domain[at] == each, problem.loss_floor) for each in np.unique(sites.domain[at])]
+        for gone, floor in [*losses, (sites.spot[at], 1 - problem.spot_share)]:
+            if floor > 0 and total > 0:
+                rows.append(np.where(gone, 0.0, gives) / (floor * total))
+                short.append(missed * floor)
+    return np.array(rows).reshape(len(rows), len(at)), np.array(short)

@@ -1,0 +1,269 @@
+"""Plans: prices of the GPUs that models share from a linear program, then models one by one, then some at a time.
+
+No plan costs less than the sum, over models, of what each costs at least at those prices, less the prices times what
+there is (Lagrange); so how far a plan is from the best is known model by model, and that is where time goes.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+
+import msgspec
+import numpy as np
+
+from argosy.capacity.planner.linear import Program, block
+from argosy.capacity.planner.parts import Array, ModelPart, Sites, parts
+from argosy.capacity.planner.problem import Costs, Placement, Plan, Problem
+from argosy.capacity.planner.route import Routed, route
+from argosy.capacity.planner.single import Priced, choose, likely, priced, sharpened
+
+SAFE = 1e-7
+"""The share by which a bound is lowered: solvers are as exact as their tolerances."""
+CLOSE = 0.001
+"""A model is not searched further where all together would be as near their bounds as it is."""
+
+
+class Planner:
+    """Plans for problems that change a little from one to the next: what it learned of one serves for the next."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self.parts = dict[str, ModelPart]()
+        self.duals = dict[str, Array]()
+        self.replicas = dict[str, Array]()
+        self.routed = dict[str, Routed]()
+        self.prices = dict[str, float]()
+        self._bounds = dict[str, float]()
+        self.close = CLOSE
+
+    def solve(self, problem: Problem, seconds: float = 10.0) -> Plan:
+        """A plan from nothing but the problem."""
+        self._open(problem, seconds)
+        self._price()
+        self._round()
+        free = np.zeros(len(self.quota))
+        for tolls, close in ((self.tolls, 5 * CLOSE), (self.tolls, 2 * CLOSE), (free, CLOSE), (free, CLOSE)):
+            self._pass(tolls, close)
+        self._improve()
+        return self._close()
+
+    def replan(self, problem: Problem, seconds: float = 0.2) -> Plan:
+        """A plan from the last one, whose models are left where they are unless something changed for them."""
+        before, held = self.parts, self.replicas
+        self._open(problem, seconds)
+        self.tolls = np.array([self.prices.get(each.id, 0.0) for each in problem.supplies])
+        new = {model for model, part in self.parts.items() if not _same(before.get(model), part)}
+        for model, part in self.parts.items():
+            self._set(model, part, self._alone(part) if model in new else self.duals[model])
+        self.replicas = {model: _moved(before.get(model), held.get(model), part) for model, part in self.parts.items()}
+        over = self.quota - self._used() < -1e-6
+        for model, part in self.parts.items():
+            gone = over[part.supply] & (self.replicas[model] > 0)
+            short = before.get(model) is not None and float(held[model].sum()) > float(self.replicas[model].sum())
+            if bool(gone.any()) or short:
+                new.add(model)
+                self.replicas[model] = np.where(gone, 0.0, self.replicas[model])
+        changed = sorted(new)
+        for tolls in (self.tolls, np.zeros(len(self.quota))):
+            for model in sorted(changed, key=self._loss, reverse=True):
+                if self._loss(model) > self._slack():
+                    self._again([model], tolls, count=2, nodes=10)
+        return self._close()
+
+    def _open(self, problem: Problem, seconds: float) -> None:
+        self.problem, self.begun = problem, self.clock()
+        self.seconds, self.sites = seconds, Sites(problem)
+        self.quota = self.sites.quota
+        self.parts = {part.model: part for part in parts(problem)}
+        self.ones, self._bounds = dict[str, Priced](), dict[str, float]()
+        self.routed, self.wanted = dict[str, Routed](), dict[str, Array]()
+
+    def _left(self) -> float:
+        return self.seconds - (self.clock() - self.begun)
+
+    def _price(self) -> None:
+        chosen = list(self.parts.values())
+        program = Program(chosen, self.quota)
+        solved = program.solve(max(self.seconds, 60.0), solver="simplex")
+        self.tolls = np.zeros(len(self.quota))
+        if solved.done:
+            self.tolls[program.supplies] = solved.prices
+        for at, part in enumerate(chosen):
+            rows, options = len(part.rate) + part.groups + len(part.short), len(part.cost)
+            self._set(part.model, part, solved.duals[at] if solved.done else np.zeros(rows))
+            values, kept = solved.values[at] if solved.done else np.zeros(options), program.blocks[at].kept
+            self.wanted[part.model] = values[:options].copy()
+            self.wanted[part.model][kept] += values[options : options + len(kept)]
+        self.prices = {each.id: float(toll) for each, toll in zip(self.problem.supplies, self.tolls, strict=True)}
+
+    def _alone(self, part: ModelPart) -> Array:
+        """Duals of a model that has changed, at the prices there are."""
+        made = block(part)
+        cost = priced(part, made, self.tolls, np.zeros(len(made.floor))).cost
+        solved = Program([part], None, costs=[cost]).solve(5.0)
+        return solved.duals[0] if solved.done else np.zeros(len(made.floor))
+
+    def _set(self, model: str, part: ModelPart, duals: Array) -> None:
+        self.duals[model] = duals
+        self.ones[model] = priced(part, block(part), self.tolls, duals)
+        self._bounds[model] = self.ones[model].bound
+
+    def _used(self, but: tuple[str, ...] = ()) -> Array:
+        """GPUs, by supply."""
+        used = np.zeros(len(self.quota))
+        for model, replicas in self.replicas.items():
+            if model not in but:
+                np.add.at(used, self.parts[model].supply, replicas * self.parts[model].gpus)
+        return used
+
+    def _again(self, models: list[str], tolls: Array, count: int, nodes: int) -> bool:
+        """Choose the replicas of some models anew, among what the others leave; whether that was worth it."""
+        left = self.quota - self._used(tuple(models))
+        left = np.maximum(left, 0.0)
+        some = [self.ones[model] for model in models]
+        held = [self.replicas[model] for model in models]
+        keep = [likely(one, left, count, mine) for one, mine in zip(some, held, strict=True)]
+        found = choose(some, keep, tolls, left, held, max(self._left(), 0.1), self._slack() * len(models), nodes)
+        if found is None:
+            return False
+        before = sum(self._route(model).cost + self._toll(model, tolls) for model in models)
+        before_that = {model: (self.replicas[model], self.routed.pop(model)) for model in models}
+        for model, replicas in zip(models, found.replicas, strict=True):
+            self.replicas[model] = replicas
+        after = sum(self._route(model).cost + self._toll(model, tolls) for model in models)
+        if after < before - 1e-9:
+            return True
+        for model, (replicas, routed) in before_that.items():
+            self.replicas[model], self.routed[model] = replicas, routed
+        return False
+
+    def _toll(self, model: str, tolls: Array) -> float:
+        part = self.parts[model]
+        return float(self.replicas[model] * part.gpus @ tolls[part.supply])
+
+    def _route(self, model: str) -> Routed:
+        if model not in self.routed:
+            self.routed[model] = route(self.parts[model], self.replicas[model])
+        return self.routed[model]
+
+    def _loss(self, model: str) -> float:
+        """How much more than it must a model pays, at most."""
+        return self._route(model).cost + self._toll(model, self.tolls) - self._bounds[model]
+
+    def _bound(self) -> float:
+        return sum(self._bounds.values()) - float(self.tolls @ self.quota)
+
+    def _round(self) -> None:
+        """Begin at the linear program's replicas, whole ones; what is left goes to those that miss most of one."""
+        order = sorted(self.ones, key=lambda model: self.ones[model].bound, reverse=True)
+        self.replicas = {model: np.floor(self.wanted[model] + 1e-6) for model in order}
+        left = self.quota - self._used()
+        for model in order:
+            part, missing = self.parts[model], self.wanted[model] - self.replicas[model]
+            for option in np.argsort(-missing, kind="stable")[: int((missing > 1e-6).sum())]:
+                if left[part.supply[option]] >= part.gpus[option]:
+                    self.replicas[model][option] += 1
+                    left[part.supply[option]] -= part.gpus[option]
+
+    def _pass(self, tolls: Array, close: float) -> None:
+        """Models by themselves, those first that lose most."""
+        self.close = close
+        for model in sorted(self.ones, key=self._loss, reverse=True):
+            if self._left() > 0 and self._loss(model) > self._slack():
+                self._again([model], tolls, count=3, nodes=10)
+
+    def _improve(self) -> None:
+        """Models in pairs, those first that lose most; in turn their bounds are sharpened."""
+        free, turn = np.zeros(len(self.quota)), 0
+        random = np.random.default_rng(0)
+        while self._left() > 0.03 * self.seconds and turn < 20 * len(self.ones):
+            cost = sum(self._route(model).cost for model in self.ones)
+            if cost - self._bound() < CLOSE * cost:
+                return
+            models = sorted(self.ones, key=self._loss, reverse=True)[: max(2, len(self.ones) // 2)]
+            first, second = models[turn // 2 % len(models)], str(random.choice(models))
+            if turn % 2:
+                self._sharpen(first)
+            else:
+                self._again(list({first, second}), free, count=3, nodes=50)
+            turn += 1
+
+    def _slack(self) -> float:
+        """What a model may lose before it is worth a look."""
+        return self.close * abs(self._bound()) / max(1, len(self.ones))
+
+    def _sharpen(self, model: str) -> None:
+        loss = self._loss(model)
+        if loss > self._slack():
+            bound = sharpened(self.ones[model], self.tolls, loss, max(self._left(), 0.05), 20)
+            self._bounds[model] = max(self._bounds[model], bound)
+
+    def _close(self) -> Plan:
+        routed = {model: self._route(model) for model in self.parts}
+        sums = {name: sum(getattr(each.costs, name) for each in routed.values()) for name in Costs.__struct_fields__}
+        bound = self._bound()
+        replicas = dict[Placement, int]()
+        for model, chosen in self.replicas.items():
+            placed = self.parts[model].placement
+            replicas |= {placed[at]: int(chosen[at]) for at in np.flatnonzero(chosen > 0)}
+        flows, unserved = dict[tuple[int, str, str], float](), dict[int, float]()
+        for each in routed.values():
+            flows |= each.flows
+            unserved |= each.unserved
+        return Plan(
+            replicas=replicas,
+            flows=flows,
+            unserved=unserved,
+            costs=Costs(**sums),
+            bound=max(0.0, bound - SAFE * abs(bound)),
+            prices=self.prices,
+            seconds=self.clock() - self.begun,
+        )
+
+
+def solve(problem: Problem, *, seconds: float = 10.0, running: Mapping[Placement, int] | None = None) -> Plan:
+    """The best plan that is found within so many seconds; `running`: instead of the problem's."""
+    if running is not None:
+        problem = msgspec.structs.replace(problem, running=dict(running))
+    return Planner().solve(problem, seconds)
+
+
+def bound(problem: Problem) -> float:
+    """What every plan costs at least."""
+    planner = Planner()
+    planner._open(problem, 60.0)  # pyright: ignore[reportPrivateUsage]
+    planner._price()  # pyright: ignore[reportPrivateUsage]
+    found = planner._bound()  # pyright: ignore[reportPrivateUsage]
+    return max(0.0, found - SAFE * abs(found))
+
+
+def _moved(before: ModelPart | None, replicas: Array | None, part: ModelPart) -> Array:
+    """Replicas by the options that a model has now."""
+    if before is None or replicas is None:
+        return np.zeros(len(part.cost))
+    if before.placement == part.placement:
+        return np.minimum(replicas, part.most)
+    held = dict(zip(before.placement, replicas.tolist(), strict=True))
+    return np.minimum(np.array([held.get(each, 0.0) for each in part.placement]), part.most)
+
+
+def _same(before: ModelPart | None, part: ModelPart) -> bool:
+    """Whether a plan of the one is as good for the other."""
+    return (
+        before is not None
+        and before.placement == part.placement
+        and all(
+            np.array_equal(getattr(before, name), getattr(part, name))
+            for name in (
+                "rate",
+                "lost",
+                "cost",
+                "start",
+                "flow_class",
+                "flow_group",
+                "load",
+                "network",
+                "rules",
+                "short",
+            )
+        )
+    )
