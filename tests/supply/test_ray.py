@@ -69,6 +69,8 @@ def test_claims_on_a_real_cluster(tmp_path):
             launch = Launch(id="argosy-1-a", offer=offer, asked=1.0)
             assert provider.launch(launch).state == "ready"
             assert [each.id for each in provider.list()] == [launch.id]
+            with pytest.raises(Conflict, match="is claimed by the launch 'argosy-1-a'"):
+                provider.launch(replace(launch, id="argosy-2-b"))
             provider.end(launch)
             provider.end(launch)
             assert provider.list() == []

@@ -1,7 +1,7 @@
 """The nodes of a Ray cluster as supply. To launch one is to claim it.
 
-The claim is a detached placement group with the launch's name, which takes a thousandth of the resource that stands for
-the node, and none of its processors. Ray keeps one group of a name, loses it with its node, and every platform sees it.
+The claim is a detached placement group with the launch's name, which takes most of the resource that stands for the
+node, and none of its processors. So a node has room for one, Ray loses it with its node, and every platform sees it.
 What speaks to Ray is a child process, which is replaced once it fails: one that is joined to a cluster may hang, or be
 ended by Ray.
 """
@@ -25,7 +25,8 @@ from argosy.supply.sweep import PREFIX
 NEED = "a provider of the kind ray"
 SECONDS = 60.0
 SPACE = "argosy"
-SHARE = 0.001
+SHARE = 0.9
+"""Of the resource that stands for a node: there is no room for two claims."""
 NODE = "node:"
 TYPE = "accelerator_type:"
 """What Ray names a resource that tells which GPU a node has."""
@@ -59,7 +60,8 @@ def act(job: NodeAsk) -> list[NodeState]:
         found = {each.address: each for each in _look(ray)}
         if job.what == "claim" and job.node in found and not found[job.node].claims:
             made = ray.util.placement_group([{f"{NODE}{job.node}": SHARE}], name=job.launch, lifetime="detached")
-            made.wait(timeout_seconds=SECONDS / 2)
+            if not made.wait(timeout_seconds=SECONDS / 2):
+                ray.util.remove_placement_group(made)
         elif job.what == "end" and any(job.launch in each.claims for each in found.values()):
             ray.util.remove_placement_group(ray.util.get_placement_group(job.launch))
         return _look(ray)
