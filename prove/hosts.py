@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         least = min(least, one.caught)
     for cheat, fresh, told in (
         ("shared seldom", 1.0, "for 5 to 10 minutes, less than half of the time: beyond what is promised"),
-        ("replayed answers", 0.0, "if canaries were the golden examples again and again, which they are not"),
+        ("replayed answers", 0.0, "of golden examples alone, again and again, as what is live sends today"),
     ):
         one = catch(cheat, options.trials, honest.lives, SEED, fresh=fresh)
         print(f"  {cheat:<17} {one.caught:>7.1%}  ({told})")
