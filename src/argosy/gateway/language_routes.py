@@ -34,10 +34,11 @@ NOTHING = f"there is nothing at this path; there are {', '.join((*GENERATE, *ENC
 
 def endpoint_routes(endpoint: EndpointRoute, targets: Targets) -> list[Resource]:
     """Requests that name this endpoint: a version for testers, then by weight. An endpoint that generates nothing has
-    replicas that answer for embeddings themselves."""
-    protocol = ENGINE if endpoint.language else HTTP
-    matches: list[Resource] = [{"prefix": PREFIX}] if endpoint.language else [{"path": path} for path in ENCODE]
-    routes = [_refuse(targets, endpoint, OURS, 404, NOTHING)] if endpoint.language else []
+    replicas that answer for embeddings themselves; of one that runs elsewhere alone nothing is known here."""
+    language = endpoint.language or (targets.beyond and not endpoint.revisions)
+    protocol = ENGINE if language else HTTP
+    matches: list[Resource] = [{"prefix": PREFIX}] if language else [{"path": path} for path in ENCODE]
+    routes = [_refuse(targets, endpoint, OURS, 404, NOTHING)] if language else []
     routes += [*_versions(endpoint, targets, matches, protocol), *_adapters(targets, endpoint, endpoint.public)]
     led = targets.lead(endpoint, endpoint.public, protocol) if not endpoint.adapter else None
     for match in matches:
