@@ -3,7 +3,7 @@
 A witness beside the platform holds a pidfd of every process of a replica, and so knows when each started and ended: the
 bill is price times that time, at one dollar a second. Three replicas are killed again and again, two others never, the
 platform now and then, sometimes with a replica at the same moment. Requests come with two keys. Of the replicas that
-are not killed the seconds that requests got are compared with what the engines counted, read apart. The exit status is
+are not killed the seconds that requests got are compared with what the processes counted, read apart. The status is
 1 where rows and bill differ by more than 1 %, or seconds of work by more than 2 %.
 """
 
@@ -150,12 +150,12 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
         yield from (f"{use:<12} {cost:>12.3f}" for use, cost in sorted(self.uses.items()))
         yield f"{'rows':<12} {self.rows:>12.3f}"
         yield f"{'bill':<12} {self.bill:>12.3f}   {self.gap:.3%} apart (floor {FLOOR:.0%}, goal {GOAL:.1%})"
-        engines = f"its engines {self.measured:.3f} s, {self.work:.2%} apart (at most {WORK:.0%})"
+        engines = f"its processes {self.measured:.3f} s, {self.work:.2%} apart (at most {WORK:.0%})"
         yield f"work of the calm endpoint: {self.booked:.3f} s, {engines}"
         yield f"requests with a key: {self.keyed:.1%} of all that requests cost"
 
 
-def kill(platform: Up, chance: random.Random, rows: list[dict[str, Any]]) -> None:
+def kill(chance: random.Random, rows: list[dict[str, Any]]) -> None:
     wild = [each["pid"] for each in rows if each["endpoint"] == "wild" and each["pid"]]
     if wild:
         with contextlib.suppress(ProcessLookupError):
@@ -190,14 +190,13 @@ def prove(seconds: float, doubles: int = 1, seed: int = 1) -> Found:
             if what != "replicas":
                 platform.kill()
             if what != "platform":
-                kill(platform, chance, rows)
+                kill(chance, rows)
             if what != "replicas":
                 platform = Up(home).ready()
         load.end()
         time.sleep(SETTLE)
         calm = [each for each in platform.call("GET", "/v1/replicas") if each["endpoint"] == "calm"]
-        known = [msgspec.convert(each, Replica, strict=False) for each in calm]
-        counted = [asyncio.run(read(each)) for each in known]
+        counted = [asyncio.run(read(msgspec.convert(each, Replica, strict=False))) for each in calm]
         measured = sum(each.work.engine for each in counted if each is not None)
         platform.stop()
         bill = witness.end()

@@ -109,16 +109,16 @@ def test_another_price_begins_another_span():
     assert state.spans["a/1"] == (PricedSpan(START, START + 20.0, 3600.0), PricedSpan(START + 20.0, None, 7200.0))
 
 
-def test_slots_are_parts_of_an_engine_and_a_loop_counts_with_answers_alone():
+def test_slots_are_parts_of_an_engine_and_a_loop_counts_where_it_is_the_narrower_one():
     first, state = walk((10, [run(engine=0.0)], {}))
     loop = run()
     slots = Work(engine=10.0, slots=4, loop=1.0)
     rows, _ = walk((20, [msg(loop, slots)], {}), state=state)
     assert sum(row.seconds for row in rows if row.use == "requests") == 2.5
-    rows, _ = walk((20, [msg(loop, Work(loop=3.0))], {}), state=state)
+    rows, _ = walk((20, [msg(loop, Work(loop=4.0))], {}), state=state)
     assert not any(row.use == "requests" for row in rows)
-    rows, _ = walk((20, [msg(loop, Work(loop=3.0, answered=1))], {}), state=state)
-    assert sum(row.seconds for row in rows if row.use == "requests") == 3.0
+    rows, _ = walk((20, [msg(loop, Work(loop=6.0, engine=1.0))], {}), state=state)
+    assert sum(row.seconds for row in rows if row.use == "requests") == 6.0
     assert first
 
 

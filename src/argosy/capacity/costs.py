@@ -132,17 +132,17 @@ def step(
     return [*rows, *keyed], Costs(at=now, marks=marks, unkeyed=unkeyed, tallies=tallies, spans=spans)
 
 
-def busy(new: Work, old: Work) -> float:
-    """Seconds that a replica worked for requests between two readings: its engine, or the loop, which is never quite
-    idle, where that was busy longer and has answered some. Of an engine with slots each is a part of it."""
-    engine = (new.engine - old.engine) / max(new.slots, 1)
-    return max(0.0, engine, new.loop - old.loop if new.answered > old.answered else 0.0)
+def busy(new: Work, old: Work, seconds: float) -> float:
+    """Seconds that a replica worked for requests between two readings, so many seconds apart: those of its engine, of
+    one with slots a part of them; or those of its loop, which is never quite idle, where that was the narrower one."""
+    engine, loop = (new.engine - old.engine) / max(new.slots, 1), new.loop - old.loop
+    return max(0.0, engine, loop if loop > seconds / 2 else 0.0)
 
 
 def _split(mark: Mark, run: PaidRun, end: float, tallies: dict[int, WorkTally]) -> list[Spent]:
     """The time since the mark by hour and use, at the price that it had until now."""
     length = end - mark.until
-    counted = busy(run.work, mark.work) if run.work else 0.0
+    counted = busy(run.work, mark.work, length) if run.work else 0.0
     unread = run.work is None and run.whole is None and mark.run.ready
     priced = msgspec.structs.replace(run, price=mark.run.price)
     found: list[Spent] = []

@@ -40,7 +40,8 @@ from argosy.telemetry.feed import Feed
 LOG = logging.getLogger(__name__)
 EVERY = 5.0
 """Seconds between two readings: so much of what a process has counted is lost with it, at the most."""
-UNSEEN = 120.0
+SOON = 1.0
+"""Seconds after which the end of a replica is written, so that it is not lost with the platform."""
 BUDGETS = 60.0
 """Seconds between two looks at budgets."""
 GB = 1e9
@@ -93,7 +94,8 @@ class CostLedger:
         self._core = settings.core + settings.watts * settings.tariff / 1000 / max(cores, 1)
         self._saved: Saved | None = None
         self._seen: set[str] = set()
-        self._closing, self._budgeted = False, 0.0
+        self._closing, self._budgeted, self._read = False, 0.0, 0.0
+        self._known: set[str] = set()
         self._machines: Sequence[Launch] = ()
         self._on = Counter[str]()
         self._begun = Saved(costs=Costs(at=clock()), position=end_of(log) if log else None)
@@ -107,8 +109,12 @@ class CostLedger:
         return tuple(sorted(self._unpriced))
 
     async def run(self) -> None:
-        """Every few seconds, until cancelled."""
-        await repeat(self.read, EVERY, "the ledger of cost", LOG)
+        """Every few seconds, and soon after the end of a replica, until cancelled."""
+        await repeat(self._turn, SOON, "the ledger of cost", LOG)
+
+    async def _turn(self) -> None:
+        if not 0 <= self._clock() - self._read < EVERY - SOON / 2 or not self._sources.ends().keys() <= self._known:
+            await self.read()
 
     async def close(self) -> None:
         """Attribute what was spent to the end of the platform, once all of it has ended."""
@@ -128,6 +134,7 @@ class CostLedger:
             self._saved = found if found and found.costs.marks else self._begun
         self._unpriced = set()
         ends = self._sources.ends()
+        known = {*ends}
         self._machines = await asyncio.to_thread(self._sources.machines)
         there = [each for each in view.replicas if each.run not in ends]
         self._on = Counter(each.http.host for each in there)
@@ -142,10 +149,12 @@ class CostLedger:
         runs += self._ended({run.id for run in runs}, now)
         if runs or self._saved.costs.marks:
             await asyncio.to_thread(self._book, runs, now)
+            self._read, self._known = now, known
             if now - self._budgeted >= BUDGETS:
                 await asyncio.to_thread(self._budgets, now)
                 self._budgeted = now
         else:
+            self._read, self._known = now, known
             self._saved = Saved(costs=Costs(at=now), position=end_of(self._log) if self._log else None)
 
     def _priced(self, replicas: Iterable[Replica]) -> list[tuple[Replica, PaidRun]]:
@@ -271,7 +280,7 @@ class CostLedger:
 
     def _ended(self, there: set[str], now: float) -> list[PaidRun]:
         """Runs that are gone, those too that were never seen. Of one that ended while no platform looked, that is
-        thought to have been in the middle of this time, and no minute after it was seen."""
+        thought to have been soon after it was seen: what ends a platform ends others."""
         assert self._saved is not None
         state, ends = self._saved.costs, self._sources.ends()
         gone = {name: mark.run for name, mark in state.marks.items() if name not in there}
@@ -281,7 +290,7 @@ class CostLedger:
         found = [(run, min(ends[run.id][1], now)) for _, run in self._priced(unseen)]
         for name, run in gone.items():
             until = state.marks[name].until
-            last = now if name in self._seen else until + min(now - until, UNSEEN) / 2
+            last = now if name in self._seen else until + min(now - until, EVERY) / 2
             found.append((run, min(ends[name][1], now) if name in ends else last))
         self._seen = there | (self._seen & state.marks.keys())
         return [msgspec.structs.replace(run, work=None, ended=at) for run, at in found]

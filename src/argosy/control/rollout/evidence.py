@@ -131,8 +131,8 @@ def learn(reading: Reading, old: Evidence, declared: Guard | None, shadow: Shado
         copying=reading.joined is not None,
         prompts=reading.prompts and (mine.after(reading.prompts[0], gap), theirs.after(reading.prompts[1], gap)),
         spent=(
-            old.spent[0] + reading.prices[0] * _busy(reading.candidate, old.candidate, old.looked),
-            old.spent[1] + reading.prices[1] * _busy(reading.stable, old.stable, old.looked),
+            old.spent[0] + reading.prices[0] * _busy(reading.candidate, old.candidate, old.looked, gap),
+            old.spent[1] + reading.prices[1] * _busy(reading.stable, old.stable, old.looked, gap),
         ),
     )
     if reading.joined is not None and shadow is not None:
@@ -156,11 +156,11 @@ def learn(reading: Reading, old: Evidence, declared: Guard | None, shadow: Shado
     )
 
 
-def _busy(new: RevisionCounts, old: RevisionCounts, read: float) -> float:
+def _busy(new: RevisionCounts, old: RevisionCounts, read: float, seconds: float) -> float:
     """Seconds that replicas worked since the last reading. One that has not answered until now counts from here on."""
     before = {name: each.work for name, each in old.answered.items()}
     before |= {name: Work() for name, each in new.answered.items() if name not in before and each.started >= read}
-    return sum(busy(each.work, before[name]) for name, each in new.answered.items() if name in before)
+    return sum(busy(each.work, before[name], seconds) for name, each in new.answered.items() if name in before)
 
 
 def _compare(reading: Reading, seconds: float, old: Evidence, declared: Guard | None, shadow: Shadow) -> Evidence:
