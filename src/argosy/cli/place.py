@@ -43,11 +43,10 @@ def place(file: Path, explained: bool, applied: bool, seconds: float, reason: st
       argosy place plan.yaml --explain
       argosy place plan.yaml --apply -m "cheaper L4 in eu-north"
     """
-    from argosy.capacity.planner.reasons import explain, settled
-    from argosy.capacity.planner.whole import solve
+    from argosy.capacity.planner.reasons import explain, find, settled
 
     declared, problem = read_problem(file)
-    found = solve(problem, seconds=seconds)
+    found = find(problem, seconds=seconds)
     if found.unserved or found.costs.reserve > 1e-6:
         _refuse_conflict(declared, problem)
     plan = settled(problem, found, declared.rules.least_gain, seconds=seconds)

@@ -1,7 +1,9 @@
 import pytest
 
+from argosy.capacity.planner import reasons
+from argosy.capacity.planner.check import check
 from argosy.capacity.planner.problem import Demand, Problem, Profile, Supply
-from argosy.capacity.planner.reasons import conflict, explain, nowhere, settled
+from argosy.capacity.planner.reasons import conflict, explain, find, nowhere, settled
 from argosy.capacity.planner.whole import solve
 
 pytest.importorskip("highspy")
@@ -25,12 +27,26 @@ def demand(rate, model="m", **more):
     return Demand(model=model, area="x", rate=rate, **more)
 
 
-def test_a_choice_is_worth_what_the_next_best_costs_more():
+@pytest.mark.parametrize("whole", [0, 100], ids=["by search", "as one program"])
+def test_a_choice_is_worth_what_the_next_best_costs_more(whole, monkeypatch):
+    monkeypatch.setattr(reasons, "WHOLE", whole)
     asked = problem(demand(4.0))
-    (reason,) = explain(asked, solve(asked))
+    plan = find(asked, seconds=2)
+    assert check(asked, plan) == []
+    (reason,) = explain(asked, plan)
     assert (reason.place, reason.replicas) == (("m", "", "l4"), 2)
     assert reason.instead == ((("m", "", "a10g"), 2),)
     assert reason.dearer == pytest.approx(2 * 0.3 * 24)
+
+
+def test_a_large_plan_is_explained_model_by_model(monkeypatch):
+    """The other model's replicas stay: there is one L4 less to move to."""
+    monkeypatch.setattr(reasons, "WHOLE", 0)
+    asked = problem(demand(6.0), demand(2.0, "n"))
+    found = explain(asked, solve(asked))
+    assert [(each.place, each.replicas) for each in found] == [(("m", "", "l4"), 3), (("n", "", "l4"), 1)]
+    assert found[0].dearer == pytest.approx(3 * 0.3 * 24)
+    assert found[1].unserved == 2.0
 
 
 def test_a_choice_without_which_nothing_else_serves():

@@ -1,6 +1,10 @@
+from random import Random
+
 import pytest
 
+from argosy.capacity.planner.check import check
 from argosy.capacity.planner.problem import Demand, Problem, Profile, Supply
+from argosy.capacity.planner.solve import solve as search
 from argosy.capacity.planner.whole import solve
 
 pytest.importorskip("highspy")
@@ -53,6 +57,20 @@ def test_what_is_left_after_a_loss_and_without_spot():
     assert plan.replicas == {("m", "", "one"): 2, ("m", "", "two"): 2}
     plan = solve(problem(supply("spot", price=0.1, market="spot"), supply("two", price=2.0), spot_share=0.5))
     assert plan.replicas == {("m", "", "spot"): 1, ("m", "", "two"): 2}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_plan_is_what_the_check_and_the_search_say(seed):
+    random = Random(seed)
+    supplies = tuple(
+        supply(f"{region}-{at}", region=region, price=random.uniform(1, 3), quota=random.randint(1, 4), count=at)
+        for region in ("oregon", "ireland")
+        for at in (1, 2)
+    )
+    asked = problem(*supplies, rate=random.uniform(5, 60), loss_floor=0.5, demand={"slo": 0.5, "penalty": 0.1})
+    plan = solve(asked)
+    assert check(asked, plan) == []
+    assert plan.cost == pytest.approx(search(asked, seconds=2).cost, rel=0.01)
 
 
 def test_what_runs_goes_on_where_a_move_does_not_pay():

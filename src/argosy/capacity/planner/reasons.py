@@ -1,15 +1,18 @@
-"""Why a plan is as it is: what each choice saves, in money, and which demands are in each other's way. Pure."""
+"""A plan, and why it is as it is: what each choice saves, in money, and which demands are in each other's way. Pure."""
 
 import time
 from collections.abc import Sequence
 
 import msgspec
 
+from argosy.capacity.planner import solve as search
 from argosy.capacity.planner.problem import Placement, Plan, Problem
 from argosy.capacity.planner.whole import options, solve, why_not
 
 DAY = 24.0
 TINY = 1e-6
+WHOLE = 250
+"""Placements up to which a problem is solved as one program; beyond, by search."""
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,9 +28,18 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
     instead: tuple[tuple[Placement, int], ...] = ()
 
 
+def find(problem: Problem, *, seconds: float = 10.0) -> Plan:
+    """The plan of least cost, or as near as the time allows. Raises MissingExtra."""
+    small = len(options(problem)) <= WHOLE
+    return solve(problem, seconds=seconds) if small else search.solve(problem, seconds=seconds)
+
+
 def explain(problem: Problem, plan: Plan, *, seconds: float = 20.0) -> list[Reason]:
-    """What each placement saves, the largest first: the plan is made again without it."""
+    """What each placement saves, the largest first: the plan is made again without it; where it is large, the part of
+    its model, and the others stay where they are."""
     until = time.monotonic() + seconds
+    large = len(options(problem)) > WHOLE
+    parts = dict[str, tuple[Problem, Plan]]()
     supplies = {each.id: each for each in problem.supplies}
     gpus = {(each.model, each.variant, each.gpu): each.gpus for each in problem.profiles}
 
@@ -41,9 +53,13 @@ def explain(problem: Problem, plan: Plan, *, seconds: float = 20.0) -> list[Reas
         if left <= 0:
             found.append(Reason(place=place, replicas=plan.replicas[place]))
             continue
-        other = solve(problem, seconds=left, without=frozenset((place,)))
-        short = sum(other.unserved.values()) - sum(plan.unserved.values())
-        paid = _paid(other) - _paid(plan)
+        if large and place[0] not in parts:
+            alone = _alone(problem, plan, place[0])
+            parts[place[0]] = alone, solve(alone, seconds=left)
+        asked, now = parts[place[0]] if large else (problem, plan)
+        other = solve(asked, seconds=max(0.1, until - time.monotonic()), without=frozenset((place,)))
+        short = sum(other.unserved.values()) - sum(now.unserved.values())
+        paid = _paid(other) - _paid(now)
         more = {each: count - plan.replicas.get(each, 0) for each, count in other.replicas.items()}
         found.append(
             Reason(
@@ -51,11 +67,30 @@ def explain(problem: Problem, plan: Plan, *, seconds: float = 20.0) -> list[Reas
                 replicas=plan.replicas[place],
                 dearer=max(0.0, paid) * DAY,
                 unserved=short if short > TINY else 0.0,
-                needed=other.costs.reserve > plan.costs.reserve + TINY,
+                needed=other.costs.reserve > now.costs.reserve + TINY,
                 instead=tuple(sorted((each, count) for each, count in more.items() if count > 0)),
             )
         )
     return found
+
+
+def _alone(problem: Problem, plan: Plan, model: str) -> Problem:
+    """One model, with what the others leave of the supplies."""
+    gpus = {(each.model, each.variant, each.gpu): each.gpus for each in problem.profiles}
+    supplies = {each.id: each for each in problem.supplies}
+    taken = dict.fromkeys(supplies, 0)
+    for (name, variant, supply), count in plan.replicas.items():
+        if name != model:
+            taken[supply] += count * gpus[name, variant, supplies[supply].gpu]
+    return msgspec.structs.replace(
+        problem,
+        demands=tuple(each for each in problem.demands if each.model == model),
+        profiles=tuple(each for each in problem.profiles if each.model == model),
+        supplies=tuple(
+            msgspec.structs.replace(each, quota=(each.gpus - taken[each.id]) // each.count, available=None)
+            for each in problem.supplies
+        ),
+    )
 
 
 def _paid(plan: Plan) -> float:
