@@ -200,6 +200,21 @@ async def test_a_region_that_is_slow_delays_no_other(bed, monkeypatch):
     assert bed.holder.states["west"].report is not None
 
 
+def test_a_region_that_is_not_heard_for_a_minute_is_an_incident_of_its_endpoints(bed):
+    told: list[tuple[str, str, list[str]]] = []
+    bed.holder.tell = lambda source, name, found: told.append((source, name, [each.title for each in found]))
+    bed.here.declare("a", "west")
+    bed.passes(4)
+    bed.regions["west"].cut = True
+    bed.passes(20)
+    assert told == [("regions", "a", [])]
+    bed.passes(20)
+    assert told[1:] == [("regions", "a", ["region west is not heard"])]
+    bed.regions["west"].cut = False
+    bed.passes(2)
+    assert told[2:] == [("regions", "a", [])]
+
+
 def test_what_is_declared_no_more_goes_where_it_is_heard(bed):
     bed.here.declare("a", "west", "east")
     bed.passes(6)

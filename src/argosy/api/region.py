@@ -19,8 +19,7 @@ from argosy.api.orders import follow, leave
 from argosy.api.regions import measured
 from argosy.api.route import Services
 from argosy.packaging.lineage import lineage_from
-from argosy.regions.holder import reported
-from argosy.regions.wire import RegionEndpoint, RegionOrder, RegionReport, SentPackage
+from argosy.regions.wire import RegionEndpoint, RegionOrder, RegionReport, SentPackage, reported
 from argosy.spec import strict
 from argosy.spec.errors import Conflict, Unauthenticated
 

@@ -9,8 +9,8 @@ import msgspec
 from argosy.alerting.allowed import Allowed
 from argosy.api.orders import leave as leave_holder
 from argosy.api.route import Route, Services, Why
-from argosy.regions.holder import RegionState, reported
-from argosy.regions.wire import RegionEndpoint
+from argosy.regions.holder import RegionState
+from argosy.regions.wire import RegionEndpoint, reported
 from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument, NotFound
 from argosy.spec.region import check_region
 from argosy.store.regions import Region, Replicas

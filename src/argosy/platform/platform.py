@@ -118,6 +118,7 @@ class Platform:
         allowed = Allowed.of(settings)
         self.jobs = Jobs(home, store.database, settings.batch.parallel, idle=settings.batch.idle, allowed=allowed)
         self.incidents = Incidents(store.database, settings.alerts, partial(streams.names, store))
+        self.regions.tell = self.incidents.report
         self.deployments = Deployments(store.fleets, self.incidents.report)
         self.slos = Slos(
             store.database, self.controller.feed, lambda: self.controller.declared, self._view, self.incidents.report

@@ -9,16 +9,17 @@ import ipaddress
 import logging
 import socket
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 from urllib.parse import urlsplit
 
 import msgspec
 
+from argosy.alerting.incident import Finding
 from argosy.process.repeat import repeat
 from argosy.regions import plan
 from argosy.regions.budgets import Budgets, Spends
-from argosy.regions.wire import PlacedEndpoint, RegionEndpoint, RegionOrder, RegionReport
+from argosy.regions.wire import PlacedEndpoint, RegionEndpoint, RegionOrder, RegionReport, reported
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import ArgosyError, InvalidArgument
 from argosy.spec.region import Peer
@@ -33,6 +34,8 @@ PATIENCE = 15.0
 """Seconds for an answer."""
 FRESH = 10.0
 """Seconds for which an answer tells what keys have used."""
+SILENT = 60.0
+"""Seconds without an answer after which a region is an incident of its endpoints."""
 AGAIN = 60.0
 """Seconds after which a package is sent again."""
 
@@ -112,6 +115,9 @@ class Holder:
         self.store, self.own, self.holder = store, own, holder
         self._here, self._link, self._token, self._term, self._clock = here, link, token, term, clock
         self.changed: Callable[[], None] = lambda: None
+        self.tell: Callable[[str, str, Iterable[Finding]], object] = lambda source, endpoint, found: None
+        self._found: dict[str, list[Finding]] = {}
+        self._begun = clock()
         self.states: dict[str, RegionState] = {}
         self.regions: dict[str, Region] = {}
         self.placements: Placements = {}
@@ -167,10 +173,12 @@ class Holder:
             del self.states[gone]
         if not self.regions and not self.budgets.divided:
             self._tell(())
+            await asyncio.to_thread(self._report, ())
             return
         found = await asyncio.to_thread(self._here.declared)
         declared = [each for each, _ in found]
         keys = tuple(await asyncio.to_thread(lambda: tuple(self._here.keys())))
+        await asyncio.to_thread(self._report, declared)
         self._reports = reports = self._read({each.endpoint.name: (each, at) for each, at in found})
         await asyncio.to_thread(self._divide, keys, declared)
         gateways = await asyncio.to_thread(self.gateways, declared)
@@ -184,6 +192,26 @@ class Holder:
         self._giving = {name: task for name, task in self._giving.items() if task not in done}
         for task in done:
             task.result()
+
+    def _report(self, declared: Iterable[PlacedEndpoint]) -> None:
+        """Say what is wrong with endpoints in their regions, where that has changed."""
+        found = {each.endpoint.name: [*self._wrong(each.endpoint)] for each in declared}
+        for name, each in ({one: list[Finding]() for one in self._found} | found).items():
+            if each != self._found.get(name):
+                self.tell("regions", name, each)
+        self._found = found
+
+    def _wrong(self, endpoint: Endpoint) -> Iterator[Finding]:
+        for region in endpoint.regions:
+            state = self.states.get(region, RegionState())
+            at = state.report.endpoints.get(endpoint.name) if state.report else None
+            about = {"endpoint": endpoint.name, "kind": "region", "subject": region}
+            if state.problem and self._clock() - max(state.heard, self._begun) > SILENT:
+                title = f"region {region} is not heard"
+                yield Finding(**about, severity="page", title=title, reason=state.problem)
+            elif at is not None and at.problem:
+                title = f"{endpoint.name} is not as declared in region {region}"
+                yield Finding(**about, severity="ticket", title=title, reason=at.problem)
 
     def _divide(self, keys: Iterable[KeyRecord], declared: Iterable[PlacedEndpoint]) -> None:
         """Give each region its share of the limits of keys that open endpoints of regions."""
@@ -335,20 +363,6 @@ def check_report(report: RegionReport, name: str, holder: str) -> None:
             f"another platform ({report.holder}) holds region '{name}': remove it there first, or run "
             f"argosy regions leave  in it"
         )
-
-
-def reported(status: EndpointStatus, placed: PlacedEndpoint | None, generation: int) -> RegionEndpoint:
-    """An endpoint of a platform as its region reports it; `generation` is what is declared now."""
-    return RegionEndpoint(
-        placed=placed,
-        state=status.state,
-        reason=status.reason,
-        version=status.version,
-        serving=status.serving,
-        replicas=status.replicas,
-        ready=status.ready,
-        settled=status.revision == status.serving_revision and status.generation == generation,
-    )
 
 
 def peer_at(region: str, gateway: str, control: str, endpoints: Collection[str]) -> Peer | None:

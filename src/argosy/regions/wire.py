@@ -9,7 +9,7 @@ import msgspec
 from argosy.regions.shares import LEASE, Spend
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.region import Peer
-from argosy.spec.status import EndpointPhase
+from argosy.spec.status import EndpointPhase, EndpointStatus
 from argosy.store.keys import KeyRecord
 
 
@@ -84,3 +84,17 @@ class SentPackage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     digest: str
     manifests: tuple[bytes, ...]
     trusted: bool = False
+
+
+def reported(status: EndpointStatus, placed: PlacedEndpoint | None, generation: int) -> RegionEndpoint:
+    """An endpoint of a platform as its region reports it; `generation` is what is declared now."""
+    return RegionEndpoint(
+        placed=placed,
+        state=status.state,
+        reason=status.reason,
+        version=status.version,
+        serving=status.serving,
+        replicas=status.replicas,
+        ready=status.ready,
+        settled=status.revision == status.serving_revision and status.generation == generation,
+    )
