@@ -166,10 +166,12 @@ def _reach(
     at: Array = np.array([each for _, each in offers], int)
     wanted = [problem.demands[each] for each in demands]
     reach = np.zeros((len(wanted), len(offers)), bool)
+    latency = {
+        bucket: np.array([each.latency.get(bucket, 0.0) if bucket in each.rates else np.inf for each, _ in offers])
+        for bucket in {each.bucket for each in wanted}
+    }
     for row, demand in enumerate(wanted):
-        needed = {id(each): each.latency.get(demand.bucket, 0.0) for each in profiles if demand.bucket in each.rates}
-        latency = np.array([needed.get(id(each), np.inf) for each, _ in offers])
-        reach[row] = latency <= sites.slack(demand)[at]
+        reach[row] = latency[demand.bucket] <= sites.slack(demand)[at]
     classes = defaultdict[Class, list[int]](list)
     for row, demand in enumerate(wanted):
         classes[demand.regions, demand.penalty, demand.sent, demand.bucket, reach[row].tobytes()].append(row)

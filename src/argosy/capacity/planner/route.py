@@ -50,6 +50,13 @@ def route(part: ModelPart, replicas: Array) -> Routed:
     return Routed(flows, unserved, costs, costs.total)
 
 
+def again(part: ModelPart, replicas: Array, routed: Routed) -> Routed:
+    """The same way to serve a model, of which the same replicas are running or not."""
+    starts = float(part.start @ np.maximum(replicas - part.running, 0.0))
+    costs = msgspec.structs.replace(routed.costs, starts=starts)
+    return Routed(routed.flows, routed.unserved, costs, costs.total)
+
+
 def _flows(part: ModelPart, capacity: Array) -> tuple[Array, Array]:
     """By flow the share of its class, and by class what is not served."""
     share, missed = np.zeros(len(part.load)), np.ones(len(part.rate))

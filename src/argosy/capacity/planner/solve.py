@@ -13,7 +13,7 @@ import numpy as np
 from argosy.capacity.planner.linear import Program, block
 from argosy.capacity.planner.parts import Array, ModelPart, Sites, parts
 from argosy.capacity.planner.problem import Costs, Placement, Plan, Problem
-from argosy.capacity.planner.route import Routed, route
+from argosy.capacity.planner.route import Routed, again, route
 from argosy.capacity.planner.single import Priced, choose, likely, priced, sharpened
 
 SAFE = 1e-7
@@ -48,7 +48,7 @@ class Planner:
 
     def replan(self, problem: Problem, seconds: float = 0.2) -> Plan:
         """A plan from the last one, whose models are left where they are unless something changed for them."""
-        before, held = self.parts, self.replicas
+        before, held, routed = self.parts, self.replicas, self.routed
         self._open(problem, seconds)
         self.tolls = np.array([self.prices.get(each.id, 0.0) for each in problem.supplies])
         new = {model for model, part in self.parts.items() if not _same(before.get(model), part)}
@@ -62,11 +62,15 @@ class Planner:
             if bool(gone.any()) or short:
                 new.add(model)
                 self.replicas[model] = np.where(gone, 0.0, self.replicas[model])
+        for model in self.parts.keys() & routed.keys() - new:
+            self.routed[model] = again(self.parts[model], self.replicas[model], routed[model])
         changed = sorted(new)
         for tolls in (self.tolls, np.zeros(len(self.quota))):
             for model in sorted(changed, key=self._loss, reverse=True):
                 if self._loss(model) > self._slack():
                     self._again([model], tolls, count=2, nodes=10)
+        if any(each.costs.unserved + each.costs.reserve > 0.01 for each in map(self._route, changed)):
+            self._improve()
         return self._close()
 
     def _open(self, problem: Problem, seconds: float) -> None:
@@ -250,7 +254,7 @@ def _same(before: ModelPart | None, part: ModelPart) -> bool:
     """Whether a plan of the one is as good for the other."""
     return (
         before is not None
-        and before.placement == part.placement
+        and (before.placement, before.demands, before.rates) == (part.placement, part.demands, part.rates)
         and all(
             np.array_equal(getattr(before, name), getattr(part, name))
             for name in (
