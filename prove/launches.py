@@ -41,7 +41,7 @@ MOST = 8
 """Machines that stand at the same time."""
 LATEST = 0.1
 """Seconds within which a controller is killed at `any` moment."""
-SETTLED = 30.0
+SETTLED = 60.0
 
 
 class Counts(msgspec.Struct):
