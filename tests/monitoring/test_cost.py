@@ -189,6 +189,7 @@ async def test_prices_are_declared(make, settings, replicas, price):
     world.add()
     await world.after(3600.0)
     assert sum(row.cost for row in costs.read(world.database, 0, 2**40)) == pytest.approx(price)
+    assert world.ledger.hourly == {"digits": pytest.approx(price)}
 
 
 async def test_a_machine_that_was_launched_has_its_own_price_and_is_idle_without_replicas(make):

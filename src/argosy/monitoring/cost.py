@@ -139,6 +139,10 @@ class CostLedger:
         there = [each for each in view.replicas if each.run not in ends]
         self._on = Counter(each.http.host for each in there)
         priced = self._priced(there)
+        hourly: defaultdict[str, float] = defaultdict(float)
+        for _, run in priced:
+            hourly[run.endpoint] += run.price
+        self.hourly = dict(hourly)
         counted = await self._feed.processes([replica for replica, _ in priced])
         runs = [
             msgspec.structs.replace(run, work=found.work if (found := counted.get(run.id)) else None)
@@ -161,7 +165,6 @@ class CostLedger:
         revisions, declared = self._sources.revisions(), {each.endpoint.name: each for each in self._sources.declared()}
         found: list[tuple[Replica, PaidRun]] = []
         unpriced: set[str] = set()
-        hourly: defaultdict[str, float] = defaultdict(float)
         for each in replicas:
             revision, endpoint = revisions.get(each.revision), declared.get(each.endpoint)
             if not each.started or revision is None:
@@ -170,7 +173,6 @@ class CostLedger:
             if not price:
                 unpriced.add(each.endpoint)
                 continue
-            hourly[each.endpoint] += price
             rollout = endpoint.serving.rollout if endpoint else None
             phase = rollout.phase if rollout and rollout.live and rollout.candidate == each.revision else ""
             run = PaidRun(
@@ -185,7 +187,6 @@ class CostLedger:
             )
             found.append((each, run))
         self._unpriced |= unpriced
-        self.hourly = dict(hourly)
         return found
 
     def _price(self, replica: Replica, revision: Revision, declared: Declared | None) -> float:
