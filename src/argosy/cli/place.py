@@ -50,7 +50,7 @@ def place(file: Path, explained: bool, applied: bool, seconds: float, reason: st
     if found.unserved or found.costs.reserve > 1e-6:
         _refuse_conflict(declared, problem)
     plan = settled(problem, found, declared.rules.least_gain, seconds=seconds)
-    reasons = explain(problem, plan, seconds=2 * seconds) if explained else []
+    reasons = explain(problem, plan, seconds=3 * seconds) if explained else []
     given = _apply(declared, problem, plan, reason) if applied else {}
     shown = {
         "cost": plan.cost,
@@ -200,7 +200,7 @@ def _sentence(reason: "Reason") -> str:
         return f"{what}: without it the rules of loss and of spot cannot be kept"
     instead = ", ".join(f"{count} x {_place(place)}" for place, count in reason.instead) or "what is there"
     if reason.dearer * 100 < 1:
-        return f"{what}: {instead} would cost the same"
+        return f"{what}: {instead} would cost no more"
     return f"{what}: {instead} would cost {reason.dearer:,.2f} $/day more"
 
 

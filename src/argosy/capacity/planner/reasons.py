@@ -48,16 +48,18 @@ def explain(problem: Problem, plan: Plan, *, seconds: float = 20.0) -> list[Reas
         return plan.replicas[place] * supply.price / supply.count * gpus[place[0], place[1], supply.gpu]
 
     found = list[Reason]()
-    for place in sorted(plan.replicas, key=lambda each: (-spent(each), each)):
+    order = sorted(plan.replicas, key=lambda each: (-spent(each), each))
+    for number, place in enumerate(order):
         left = until - time.monotonic()
         if left <= 0:
             found.append(Reason(place=place, replicas=plan.replicas[place]))
             continue
+        share = max(0.2, 2 * left / (len(order) - number))
         if large and place[0] not in parts:
             alone = _alone(problem, plan, place[0])
-            parts[place[0]] = alone, solve(alone, seconds=left)
+            parts[place[0]] = alone, solve(alone, seconds=share)
         asked, now = parts[place[0]] if large else (problem, plan)
-        other = solve(asked, seconds=max(0.1, until - time.monotonic()), without=frozenset((place,)))
+        other = solve(asked, seconds=share, without=frozenset((place,)))
         short = sum(other.unserved.values()) - sum(now.unserved.values())
         paid = _paid(other) - _paid(now)
         more = {each: count - plan.replicas.get(each, 0) for each, count in other.replicas.items()}
