@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import msgspec
 import pytest
 
-from argosy.regions.holder import Holder, peer_at
+from argosy.regions.holder import Holder, RegionState
+from argosy.regions.peers import peer_at
 from argosy.regions.shares import LEASE
 from argosy.regions.wire import PlacedEndpoint, RegionEndpoint, RegionOrder, RegionReport
 from argosy.spec.endpoint import Endpoint
@@ -101,6 +102,9 @@ class Here:
     def gateway(self) -> str:
         return ""
 
+    def hourly(self):
+        return {}
+
 
 class Bed:
     """A holder with two regions and a clock that is set."""
@@ -157,6 +161,23 @@ def test_packages_are_sent_and_a_change_goes_from_region_to_region(bed):
     bed.regions["west"].cut = False
     bed.passes(5)
     assert (bed.has("west"), bed.has("east")) == ({"a": "a:2"}, {"a": "a:2"})
+
+
+def test_peers_are_in_the_order_of_what_a_replica_costs_there(bed):
+    def hears(name: str, ready: int, hourly: float) -> None:
+        at = RegionEndpoint(placed=bed.here.endpoints[0], ready=ready, hourly=hourly)
+        report = RegionReport(region=name, version="1", now=NOW, gateway="http://127.0.0.1:80", endpoints={"a": at})
+        bed.holder.states[name] = RegionState(heard=NOW, report=report)
+
+    def ranks() -> dict[str, float]:
+        return {name: peer.rank for name, peer in bed.holder.gateways(bed.here.endpoints).items()}
+
+    bed.here.declare("a", "west", "east")
+    hears("west", 4, 2.0)
+    hears("east", 1, 0.75)
+    assert ranks() == {"west": 0.5, "east": 0.75}
+    hears("east", 0, 0.0)
+    assert ranks()["east"] == 0.75, "what has no replica now is not cheap"
 
 
 def test_a_package_that_cannot_be_sent_is_tried_again_a_minute_later_and_orders_go_on(bed):

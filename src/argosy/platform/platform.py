@@ -158,7 +158,7 @@ class Platform:
         """The plan over regions, and what the holder of another one has placed here."""
         region = self.settings.region
         member = Member(self.home, self.store, region.name, trust=region.trust)
-        here = OwnPlatform(self.store, self.state, self.controller, self.settings)
+        here = OwnPlatform(self.store, self.state, self.controller, self.settings, lambda: self.costs.hourly)
         holder = Holder(
             member.table,
             here,

@@ -1,7 +1,7 @@
 """What the holder of a plan knows of its own platform, and its ways to the regions."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from urllib.parse import quote
 
 import msgspec
@@ -33,8 +33,16 @@ SENDING = 600.0
 class OwnPlatform:
     """See `regions.holder.Here`."""
 
-    def __init__(self, store: Store, state: State, controller: Controller, settings: Settings) -> None:
+    def __init__(
+        self,
+        store: Store,
+        state: State,
+        controller: Controller,
+        settings: Settings,
+        hourly: Callable[[], Mapping[str, float]],
+    ) -> None:
         self._store, self._state, self._controller, self._settings = store, state, controller, settings
+        self.hourly = hourly
 
     def declared(self) -> Sequence[tuple[PlacedEndpoint, int]]:
         """Endpoints for regions, as other platforms can declare them: with numbers of versions, and without keys, which

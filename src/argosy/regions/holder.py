@@ -5,13 +5,10 @@ A region that is not heard keeps what it has.
 """
 
 import asyncio
-import ipaddress
 import logging
-import socket
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -19,6 +16,7 @@ from argosy.alerting.incident import Finding
 from argosy.process.repeat import repeat
 from argosy.regions import plan
 from argosy.regions.budgets import Budgets, Spends
+from argosy.regions.peers import Ranks
 from argosy.regions.wire import PlacedEndpoint, RegionEndpoint, RegionOrder, RegionReport, reported
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import ArgosyError, InvalidArgument
@@ -83,6 +81,10 @@ class Here(Protocol):
         """Where clients reach the gateway here; empty where that is not known."""
         ...
 
+    def hourly(self) -> Mapping[str, float]:
+        """What the replicas of each endpoint here cost an hour, in dollars."""
+        ...
+
 
 class RegionState(msgspec.Struct, kw_only=True):
     """What is known of a region: when it was heard (seconds since 1970), what is wrong with it, and why packages could
@@ -119,6 +121,7 @@ class Holder:
         self._found: dict[str, list[Finding]] = {}
         self._begun = clock()
         self.states: dict[str, RegionState] = {}
+        self._ranks = Ranks()
         self.regions: dict[str, Region] = {}
         self.placements: Placements = {}
         self.draining: set[str] = set()
@@ -329,17 +332,20 @@ class Holder:
 
     def gateways(self, declared: Iterable[PlacedEndpoint]) -> dict[str, Peer]:
         """The gateways of all regions whose address is known, as peers without a secret."""
-        found: dict[str, Peer] = {}
+        found = dict[str, Peer | None]()
         for name, each in self.states.items():
             if each.report is not None and each.report.gateway:
-                names = tuple(sorted(one for one, at in each.report.endpoints.items() if at.placed is not None))
-                if peer := peer_at(name, each.report.gateway, self.regions[name].url, names):
-                    found[name] = peer
+                found[name] = self._ranks.of(name, each.report, self.regions[name].url)
         if self.own and (url := self._here.gateway()):
-            names = tuple(sorted(each.endpoint.name for each in declared if self.own in each.endpoint.regions))
-            if peer := peer_at(self.own, url, url, names):
-                found[self.own] = peer
-        return found
+            status, hourly = self._here.status(), self._here.hourly()
+            mine = {
+                each.endpoint.name: RegionEndpoint(placed=each, ready=at.ready, hourly=hourly.get(at.name, 0.0))
+                for each in declared
+                if self.own in each.endpoint.regions and (at := status.get(each.endpoint.name))
+            }
+            report = RegionReport(region=self.own, version="", now=0.0, gateway=url, endpoints=mine)
+            found[self.own] = self._ranks.of(self.own, report, url)
+        return {name: peer for name, peer in found.items() if peer}
 
     async def greet(self, region: Region) -> RegionReport:
         """How a region is that is to be added. Raises Conflict where it is another one, or another platform holds
@@ -363,32 +369,3 @@ def check_report(report: RegionReport, name: str, holder: str) -> None:
             f"another platform ({report.holder}) holds region '{name}': remove it there first, or run "
             f"argosy regions leave  in it"
         )
-
-
-def peer_at(region: str, gateway: str, control: str, endpoints: Collection[str]) -> Peer | None:
-    """The gateway at this URL. One that says a loopback or no address is where its control API is."""
-    url = urlsplit(gateway)
-    host = url.hostname or ""
-    if _local(host) and not _local(there := urlsplit(control).hostname or ""):
-        host = there
-    try:
-        address = str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
-    except OSError:
-        return None
-    port = url.port or (443 if url.scheme == "https" else 80)
-    return Peer(
-        region=region,
-        host=address,
-        port=port,
-        tls=url.scheme == "https",
-        authority=url.hostname or "",
-        endpoints=(*endpoints,),
-    )
-
-
-def _local(host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host in ("", "localhost")
-    return address.is_loopback or address.is_unspecified
