@@ -74,7 +74,7 @@ bench: $(VENV)/.dev apt
 	$(BIN)/python -m bench $(ARGS)
 
 # The figures that only long runs can show: about two hours. All run; the missed ones are named at the end.
-PROOFS := answers costs guard autoscale "kills --rounds 1000" "rollouts --rollouts 200" "rollouts --rollouts 50 --kills" \
+PROOFS := idle answers costs guard autoscale "kills --rounds 1000" "rollouts --rollouts 200" "rollouts --rollouts 50 --kills" \
   "cluster --rollouts 100 --evictions 100 --kills 100 --cold 20 --zero 100" bad step \
   payload performance shifts drift streamdrift feedback slo "batch --kills 1000" batchmemory batchspeed batchbeside tokens llm placement \
   "affinity --setting bounded" optimize parity spot planner packing mix independence regions hosts deadline launches cost \

@@ -80,3 +80,11 @@ def test_states(active: str | None, new: RevisionStatus, routed: str, replicas: 
     assert (found.state, found.reason) == (state, reason)
     assert found.version == "m:2"
     assert found.serving == {None: "", "old": "m:1", "new": "m:2"}[active]
+
+
+def test_an_endpoint_that_runs_in_other_regions_alone_says_so():
+    revision = Revision(id="new", endpoint="d", model="m", version="2", digest="sha256:0")
+    endpoint = Endpoint(name="d", model="m", replicas=0, regions=("west", "south"))
+    declared = Declared(endpoint=endpoint, revision="new", serving=Serving(), generation=1, created="", updated="")
+    found = status(Facts(declared=declared, revisions={"new": revision}, running={}, routed=frozenset(), wanted=0))
+    assert (found.state, found.reason) == ("stopped", "no replicas are placed here; its regions are west, south")

@@ -1,5 +1,8 @@
 """What becomes of a launch when its provider behaves, and when it does not."""
 
+import asyncio
+import threading
+
 import msgspec
 import pytest
 from msgspec.structs import replace
@@ -9,7 +12,7 @@ from argosy.spec.offer import Launch
 from argosy.store import ledger
 from argosy.supply.launcher import Memory, Patience, decide, pick
 from argosy.supply.provider import Event
-from argosy.supply.replay import Trace
+from argosy.supply.replay import Replay, Trace
 from tests.supply.conftest import OFFER
 
 
@@ -255,3 +258,23 @@ def test_a_clock_that_is_off_makes_nothing_cheaper_or_dearer(scene, skew):
     ended = it.stands(launch)
     assert ended.ended <= it.now
     assert abs(ended.ended - ended.started - 600.0) <= 45.0
+
+
+async def test_a_provider_that_hangs_keeps_no_other_waiting(scene, monkeypatch):
+    it, hangs = scene(), threading.Event()
+    stuck = Replay("stuck", [OFFER], clock=it.clock)
+    monkeypatch.setattr(stuck, "list", lambda: hangs.wait(60) and [])
+    it.launcher.providers = {"stuck": stuck, "cloud": it.cloud}
+    running = asyncio.create_task(it.launcher.run())
+    try:
+        launch = it.launcher.request(OFFER)
+        it.launcher.wake("cloud")
+        async with asyncio.timeout(60):
+            while it.stands(launch).state == "intended":
+                it.launcher.wake("cloud")
+                await asyncio.sleep(0.01)
+    finally:
+        hangs.set()
+        running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running

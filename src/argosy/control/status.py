@@ -83,7 +83,9 @@ def _phase(facts: Facts) -> tuple[EndpointPhase, str]:
     if not wanted and facts.declared.endpoint.replicas != 0 and active:
         return "ready", facts.error
     if not wanted:
-        return ("starting" if facts.routed else "stopped"), facts.error
+        regions = ", ".join(declared.endpoint.regions)
+        elsewhere = f"no replicas are placed here; its regions are {regions}" if regions else ""
+        return ("starting" if facts.routed else "stopped"), facts.error or elsewhere
     if new.ready >= wanted and declared.revision in facts.routed:
         return "ready", facts.error
     return "starting", facts.error or new.pending or _doing(facts)

@@ -11,6 +11,7 @@ import math
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Literal
 
@@ -124,20 +125,27 @@ class Launcher:
             self._wake[provider].set()
 
     async def run(self) -> None:
-        """Rounds of each provider for ever: one that does not answer keeps no other waiting."""
+        """Rounds of each provider for ever, in threads of their own: one that does not answer keeps nobody waiting."""
         self._wake = {name: asyncio.Event() for name in self.providers}
-        async with asyncio.TaskGroup() as group:
-            for name, wake in self._wake.items():
-                round_of = partial(self._round, name)
-                group.create_task(repeat(round_of, partial(self._pause, name), f"a round of {name}", LOG, wake))
-            await asyncio.Event().wait()
+        pauses = dict.fromkeys(self.providers, PERIOD)
+        pool = ThreadPoolExecutor(max(1, len(self.providers)), thread_name_prefix="launches")
 
-    async def _round(self, name: str) -> None:
-        await asyncio.to_thread(self.tend, name)
+        async def round_of(name: str) -> None:
+            pauses[name] = await asyncio.get_running_loop().run_in_executor(pool, self._round, name)
 
-    def _pause(self, provider: str) -> float:
-        moving = any(each.state != "ready" for each in self.launches.live(provider))
-        return PERIOD if moving or self.findings.get(provider) else SETTLED
+        try:
+            async with asyncio.TaskGroup() as group:
+                for name, wake in self._wake.items():
+                    work, pause = partial(round_of, name), partial(pauses.__getitem__, name)
+                    group.create_task(repeat(work, pause, f"a round of {name}", LOG, wake))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _round(self, name: str) -> float:
+        """One round, and the seconds until the next."""
+        differs = any(each.ends or each.kind == "lost" for each in self.tend(name))
+        moving = any(each.state != "ready" for each in self.launches.live(name))
+        return PERIOD if moving or differs else SETTLED
 
     def tend(self, name: str) -> list[Finding]:
         """One round: compare, ask, take, end. What differed. Raises Unavailable where the provider does not answer:
