@@ -25,8 +25,9 @@ SECRET = f"%METADATA(UPSTREAM_HOST:{MODEL}:token)%"
 LOCAL_FIRST = 10_000
 """Percent. Replicas here get all requests while one in so many is well."""
 HEALTH_SECONDS, HEALTH_TIMEOUT = 2.0, 2.0
-SICK_SECONDS, IDLE_SECONDS = 1.0, 10.0
-"""How often one that is not well is asked, and one that is, for a cluster that nobody has used yet."""
+SICK_SECONDS, IDLE_SECONDS = 1.0, 4.0
+"""How often one that is not well is asked, and one that is, for a cluster that nobody has used yet: so that one which
+falls silent gets nothing more after 9 s."""
 LEFT_OUT = "10s"
 """The longest that a replica is left out once it refused connections: others answer, so that it may be tried often."""
 OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"

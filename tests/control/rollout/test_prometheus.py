@@ -130,7 +130,7 @@ async def watched(call: Any, good: Callable[[dict[str, Any]], bool]) -> dict[str
     """The rollout, once it is as wanted."""
     found: dict[str, Any] = {}
     try:
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(60):
             while not found or not good(found):
                 await asyncio.sleep(0.1)
                 found = await call("GET", "/v1/endpoints/digits/rollout")
@@ -161,7 +161,7 @@ async def test_a_candidate_that_a_users_metric_finds_worse_is_rolled_back(platfo
 @pytest.mark.slow
 async def test_a_metric_that_stops_arriving_pauses_the_rollout_until_it_is_back(platform: Up, shop: Shop):
     call = partial(asyncio.to_thread, platform.call)
-    deployed, new = await begin(call, 7)
+    deployed, new = await begin(call, 20)
     async with Visitors(deployed["url"], deployed["key"], shop, {1.0: 0.5, 2.0: 0.5}) as load:
         await call("PUT", "/v1/endpoints/digits", new)
         await watched(call, lambda each: "0.5 against" in str(each["findings"]))
@@ -169,7 +169,7 @@ async def test_a_metric_that_stops_arriving_pauses_the_rollout_until_it_is_back(
         paused = await watched(call, lambda each: each["verdict"] == "pause" or not each["live"])
         assert "the metric 'clicks' stopped arriving" in paused["reason"]
         assert paused["reason"].endswith("the query gives no data for the candidate and the stable revision")
-        await watched(call, lambda each: each["spent"] > 7)
+        await watched(call, lambda each: each["spent"] > 20)
         await load.more()
         still = await call("GET", "/v1/endpoints/digits/rollout")
         assert (still["phase"], still["verdict"], still["weight"]) == ("shifting", "pause", 50)
