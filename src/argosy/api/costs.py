@@ -3,11 +3,11 @@
 import asyncio
 import time
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 
 import msgspec
 
 from argosy.api.route import Route, Services
+from argosy.api.usage import place_of
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.offer import CostRow
 from argosy.store import costs
@@ -104,10 +104,8 @@ def grouped(rows: Iterable[CostRow], parts: Iterable[str], names: Mapping[str, s
     told = set(parts)
     groups: dict[tuple[str, ...], list[CostRow]] = {}
     for row in rows:
-        at = datetime.fromtimestamp(row.hour, UTC)
-        fields = {"day": at.strftime("%Y-%m-%d"), "hour": at.strftime("%Y-%m-%dT%H:00")}
-        fields |= {name: getattr(row, name) for name in ("endpoint", "version", "key", "region", "use")}
-        groups.setdefault(tuple(value if name in told else "" for name, value in fields.items()), []).append(row)
+        place = place_of(row, ("endpoint", "version", "key", "region", "use"), told)
+        groups.setdefault(place, []).append(row)
     return [_sum(place, each, names) for place, each in sorted(groups.items(), key=lambda group: group[0])]
 
 

@@ -3,7 +3,7 @@ that language models have used, by key, endpoint, version, day or hour."""
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
@@ -13,6 +13,7 @@ from argosy.api.route import Route, Services
 from argosy.control.admission import check_counted
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.language import TokenLimits
+from argosy.spec.offer import CostRow
 from argosy.store import usage
 from argosy.store.keys import EVERYTHING, Key
 from argosy.store.usage import HOUR, RETENTION, Usage, upper
@@ -123,6 +124,14 @@ def _names(services: Services) -> tuple[dict[str, str], dict[str, str]]:
     return {each.id: each.name for each in services.store.keys.list()}, currencies
 
 
+def place_of(row: Usage | CostRow, fields: Sequence[str], told: Collection[str]) -> tuple[str, ...]:
+    """The day, the hour and these fields of a row by which it is added up; empty for what is not told apart."""
+    at = datetime.fromtimestamp(row.hour, UTC)
+    values = {"day": at.strftime("%Y-%m-%d"), "hour": at.strftime("%Y-%m-%dT%H:00")}
+    values |= {name: getattr(row, name) for name in fields}
+    return tuple(value if name in told else "" for name, value in values.items())
+
+
 def grouped(
     rows: Iterable[Usage], parts: Iterable[str], names: Mapping[str, str], currencies: Mapping[str, str]
 ) -> list[UsedTokens]:
@@ -130,16 +139,8 @@ def grouped(
     told = set(parts)
     groups: dict[tuple[str, ...], list[Usage]] = {}
     for row in rows:
-        at = datetime.fromtimestamp(row.hour, UTC)
-        fields = {
-            "day": at.strftime("%Y-%m-%d"),
-            "hour": at.strftime("%Y-%m-%dT%H:00"),
-            "key": row.key,
-            "endpoint": row.endpoint,
-            "version": row.version,
-        }
-        key = tuple(value if name in told else "" for name, value in fields.items())
-        groups.setdefault((*key, currencies.get(row.endpoint, "")), []).append(row)
+        place = place_of(row, ("key", "endpoint", "version"), told)
+        groups.setdefault((*place, currencies.get(row.endpoint, "")), []).append(row)
     found: list[UsedTokens] = []
     for (day, hour, key, endpoint, version, currency), each in sorted(groups.items()):
         whole = usage.add(each)
