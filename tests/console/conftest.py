@@ -59,6 +59,13 @@ class Console:
             client.cookies.set(*self.cookie(), domain="127.0.0.1", path="/console")
             yield client
 
+    def text(self, path: str) -> str:
+        """A page, as it comes."""
+        with self.client() as client:
+            answer = client.get(path)
+            assert answer.status_code == 200
+            return answer.text
+
 
 @pytest.fixture(scope="session")
 def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:

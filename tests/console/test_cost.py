@@ -12,15 +12,8 @@ from tests.console.samples import HOSTILE
 pytestmark = pytest.mark.xdist_group("console")
 
 
-def get(console: Console, path: str) -> str:
-    with console.client() as client:
-        answer = client.get(path)
-        assert answer.status_code == 200
-        return answer.text
-
-
 def test_the_page_adds_up_and_shows_idle_apart(console: Console):
-    text = get(console, "/console/cost")
+    text = console.text("/console/cost")
     assert 'href="/console/cost" aria-current="page"' in text
     assert "of which" in text
     assert "waited" in text
@@ -37,7 +30,7 @@ def test_the_page_adds_up_and_shows_idle_apart(console: Console):
 
 @pytest.mark.parametrize(("chosen", "shown"), [("7d", "7d"), ("30d", "30d"), ("1e9d", "24h")])
 def test_a_range_is_chosen(console: Console, chosen: str, shown: str):
-    assert f'href="/console/cost?range={shown}" aria-current="page"' in get(console, f"/console/cost?range={chosen}")
+    assert f'href="/console/cost?range={shown}" aria-current="page"' in console.text(f"/console/cost?range={chosen}")
 
 
 def test_bars_hold_every_dollar_of_their_time_and_no_other():

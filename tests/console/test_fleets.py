@@ -8,15 +8,8 @@ from tests.console.samples import HOSTILE
 pytestmark = pytest.mark.xdist_group("console")
 
 
-def get(console: Console, path: str) -> str:
-    with console.client() as client:
-        answer = client.get(path)
-        assert answer.status_code == 200
-        return answer.text
-
-
 def test_fleets_say_how_many_devices_they_have_and_how_far_their_deployment_is(console: Console):
-    text = get(console, "/console/fleets")
+    text = console.text("/console/fleets")
     row = text.split(">factory</a>")[1].split("</tr>")[0]
     assert ">59</td>" in row
     assert ">3</td>" in row
@@ -29,7 +22,7 @@ def test_fleets_say_how_many_devices_they_have_and_how_far_their_deployment_is(c
 
 
 def test_a_fleet_is_a_map_of_waves_with_a_cell_for_each_device(console: Console):
-    text = get(console, "/console/fleets/factory")
+    text = console.text("/console/fleets/factory")
     waves = text.split("<h3>Wave ")[1:]
     assert [wave.count("<rect") for wave in waves] == [10, 50]
     assert [wave.count('class="cell committed"') for wave in waves] == [10, 7]
@@ -41,7 +34,7 @@ def test_a_fleet_is_a_map_of_waves_with_a_cell_for_each_device(console: Console)
 
 
 def test_it_tells_reasons_bytes_agreement_and_who_is_silent_or_suspended(console: Console):
-    text = get(console, "/console/fleets/factory")
+    text = console.text("/console/fleets/factory")
     assert "6.9 MiB of 57.2 MiB in full (12.0 %)" in text
     assert "97.0 %" in text
     assert "the disk is full" in text
@@ -54,22 +47,22 @@ def test_it_tells_reasons_bytes_agreement_and_who_is_silent_or_suspended(console
 
 
 def test_what_devices_say_is_text(console: Console):
-    text = get(console, "/console/fleets/factory")
+    text = console.text("/console/fleets/factory")
     assert HOSTILE not in text
     assert "<script>document" not in text
     assert "&lt;script&gt;document" in text
 
 
 def test_in_a_large_fleet_a_cell_stands_for_several_devices(console: Console):
-    text = get(console, "/console/fleets/ships")
+    text = console.text("/console/fleets/ships")
     second = text.split("<h3>Wave ")[2]
     assert "a cell is 3" in second
     assert second.count("<rect") <= 1200
 
 
 def test_another_deployment_is_chosen_by_its_number(console: Console):
-    assert "No device has been assigned yet." in get(console, "/console/fleets/factory?deployment=1")
-    assert "argosy fleet deploy nothing MODEL" in get(console, "/console/fleets/nothing")
+    assert "No device has been assigned yet." in console.text("/console/fleets/factory?deployment=1")
+    assert "argosy fleet deploy nothing MODEL" in console.text("/console/fleets/nothing")
     with console.client() as client:
         for path in ("factory?deployment=x", "factory?deployment=9", "factory?deployment=٣", "none"):
             assert client.get(f"/console/fleets/{path}").status_code == 404

@@ -11,8 +11,7 @@ pytestmark = pytest.mark.xdist_group("console")
 
 
 def test_each_region_has_its_capacity_traffic_cost_and_troubles(console: Console):
-    with console.client() as client:
-        text = client.get("/console/regions").text
+    text = console.text("/console/regions")
     assert 'href="/console/regions" aria-current="page"' in text
     rows = {name: text.split(f'<th scope="row" class="whole">{name}</th>')[1].split("</tr>")[0] for name in SHOWN}
     assert ">4/5<" in rows["west"]
