@@ -1,9 +1,12 @@
 """Invoices beside the ledger of cost."""
 
+from datetime import UTC, datetime
+
 import pytest
 
-from argosy.capacity.invoice import InvoiceLine, compare, read
+from argosy.capacity.invoice import InvoiceLine, compare, machines, read
 from argosy.spec.errors import InvalidArgument
+from argosy.spec.offer import Launch, Offer
 
 AWS = """\ufefflineItem/UsageStartDate,lineItem/UnblendedCost,lineItem/CurrencyCode,product/region,lineItem/UsageType
 2026-11-26T00:00:00Z,1.5,USD,eu-west-1,BoxUsage:g6.xlarge
@@ -37,6 +40,47 @@ def test_another_currency_needs_its_rate():
         compare(read(GCP), [], {"GBP": 1.3})
     (row,) = compare(read(GCP), [{"day": "2026-11-26", "region": "", "cost": 4.0}], {"EUR": 2.0})
     assert (row.region, row.invoice, row.difference) == ("", 6.5, -2.5)
+
+
+CUR = """line_item_usage_start_date,line_item_unblended_cost,line_item_usage_type,line_item_resource_id
+2026-11-26T22:00:00Z,2,BoxUsage:g6.xlarge,arn:aws:ec2:eu-west-1:1:instance/i-1
+2026-11-26T23:00:00Z,2,BoxUsage:g6.xlarge,i-1
+2026-11-26T23:00:00Z,2,BoxUsage:g6.xlarge,i-9
+2026-11-26T00:00:00Z,0.25,EBS:VolumeUsage.gp3,
+2026-11-26T01:00:00Z,0.25,EBS:VolumeUsage.gp3,
+"""
+MIDNIGHT = datetime(2026, 11, 27, tzinfo=UTC).timestamp()
+
+
+def launched(machine, begin, end, price=0.0):
+    offer = Offer(provider="aws", region="eu-west-1", instance="g6.xlarge", price=2.0)
+    return Launch(id=f"l-{machine}", offer=offer, asked=begin, machine=machine, started=begin, ended=end, price=price)
+
+
+def test_lines_by_the_machine_that_they_bill():
+    launches = [
+        launched("i-1", MIDNIGHT - 7200, MIDNIGHT - 3600),  # billed for an hour after its end
+        launched("i-2", MIDNIGHT - 1800, None, price=3.0),  # not billed at all; goes on after the invoice
+        launched("i-3", MIDNIGHT - 90000, MIDNIGHT - 86400),  # over before the invoice begins
+        launched("i-4", MIDNIGHT + 10, None),
+    ]
+    found = [
+        (each.machine, each.launch, each.what, each.lines, each.invoice, each.ledger)
+        for each in machines(read(CUR), launches, {})
+    ]
+    assert found == [
+        ("i-1", "l-i-1", "", 2, 4.0, 2.0),
+        ("i-9", "", "BoxUsage:g6.xlarge", 1, 2.0, 0.0),
+        ("i-2", "l-i-2", "", 0, 0.0, 1.5),
+        ("", "", "EBS:VolumeUsage.gp3", 2, 0.5, 0.0),
+    ]
+
+
+def test_an_invoice_without_machines_misses_none():
+    (row,) = machines(
+        read("date,cost,currency,what\n2026-11-26,2,EUR,all\n"), [launched("i-1", 0.0, None)], {"EUR": 1.5}
+    )
+    assert (row.what, row.invoice, row.ledger, row.difference) == ("all", 3.0, 0.0, -3.0)
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,8 @@ def test_what_to_run_what_it_costs_and_why(run, plan):
         ("area: us", "area: mars", "rtt has no area 'mars'"),
         ("model: chat, area: us", "model: cat, area: us", "there is no model 'cat'"),
         ("gpu: A10G, price", "gpu: L4, price", "supply: 'aws/oregon/L4' is there twice"),
+        ("gpu: A10G, price", "gpu: Z9, price", "supply: no profile is for the GPU 'Z9' of aws/oregon/Z9"),
+        ("region: oregon, gpu: A10G", "region: mars, gpu: A10G", "supply: rtt has no region 'mars'"),
         ("oregon: west", "oregon: We st", "regions: 'We st' is not valid"),
     ],
     ids=lambda value: value,

@@ -2,20 +2,25 @@
 
 import csv
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
+from argosy.capacity import invoice
+from argosy.capacity.invoice import Billed, Difference
 from argosy.cli.base import Command, json_option
 from argosy.cli.here import control
 from argosy.cli.logs import moment
 from argosy.cli.output import Columns, emit, table
 from argosy.console.words import money, short
 from argosy.spec.errors import InvalidArgument
+from argosy.spec.offer import Launch
 
-MOST = 400 * 86400
+MOST, SHOWN = 400 * 86400, 40
 USES = ("candidate", "batch", "startup", "idle", "shared", "credit")
 
 
@@ -35,9 +40,10 @@ def cost(by: str, since: str, as_csv: bool, reconcile: str | None, as_json: bool
     version, key, name, region, use, day, hour, seconds, cost, requests, tokens, work, candidate, batch, startup, idle,
     shared, credit, per_request, per_1k_tokens}], total, hours, booked, billed, unread, problems, unpriced}.
 
-    An invoice is compared day by day, and region by region where the ledger has regions. Plain CSV has the columns date
-    and cost, and may have currency, region and what; another currency needs its rate under `cost.rates` in config.yaml.
-    JSON: [{day, region, lines, invoice, ledger, difference}].
+    An invoice is compared day by day, and region by region where the ledger has regions; and line by line: by the
+    machine that lines bill, or by what they are for. Plain CSV has the columns date and cost, and may have currency,
+    region, what and machine; another currency needs its rate under `cost.rates` in config.yaml. JSON: {days: [{day,
+    region, lines, invoice, ledger, difference}], lines: [{machine, launch, what, lines, invoice, ledger, difference}]}.
 
     \b
     Example:
@@ -59,29 +65,35 @@ def cost(by: str, since: str, as_csv: bool, reconcile: str | None, as_json: bool
 
 
 def _reconcile(file: str, now: datetime, as_json: bool) -> None:
-    from argosy.capacity import invoice
-
     try:
         lines = invoice.read(Path(file).read_text())
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidArgument(f"the invoice {file} cannot be read: {error}") from None
     first = datetime.fromisoformat(min(each.day for each in lines)).replace(tzinfo=UTC)
-    seconds = int((now - first).total_seconds())
-    found = control().get("/v1/costs", since=min(max(3600, seconds + 3600), MOST), by="day,region")
-    rows = invoice.compare(lines, found["rows"], found["rates"])
-    columns: Columns = {
-        "day": "day",
-        "region": "region",
+    since = min(max(3600, int((now - first).total_seconds()) + 3600), MOST)
+    found = control().get("/v1/costs", since=since, by="day,region")
+    days = invoice.compare(lines, found["rows"], found["rates"])
+    answer = control().get("/v1/launches", days=since / 86400)
+    launches = msgspec.convert(answer["launches"], list[Launch])
+    billed = invoice.machines(lines, launches, found["rates"])
+    emit({"days": days, "lines": billed}, as_json, lambda: _print_invoice(days, billed))
+
+
+def _print_invoice(days: Sequence[Difference], billed: Sequence[Billed]) -> None:
+    amounts: Columns = {
         "lines": "lines",
         "invoice": ("invoice", money),
         "ledger": ("ledger", money),
         "difference": ("difference", money),
     }
-    emit(rows, as_json, lambda: table(columns, rows))
-    if not as_json:
-        billed, ours = sum(row.invoice for row in rows), sum(row.ledger for row in rows)
-        share = f", {(ours - billed) / billed:+.2%}" if billed else ""
-        click.echo(f"\ninvoice {money(billed)}, ledger {money(ours)}, difference {money(ours - billed)}{share}")
+    table({"day": "day", "region": "region", **amounts}, days)
+    click.echo()
+    table({"machine": "machine", "launch": "launch", "for": "what", **amounts}, billed[:SHOWN])
+    if len(billed) > SHOWN:
+        click.echo(f"and {len(billed) - SHOWN} more, which differ less: --json has all")
+    whole, ours = sum(row.invoice for row in days), sum(row.ledger for row in days)
+    share = f", {(ours - whole) / whole:+.2%}" if whole else ""
+    click.echo(f"\ninvoice {money(whole)}, ledger {money(ours)}, difference {money(ours - whole)}{share}")
 
 
 def _print(found: dict[str, Any], by: list[str]) -> None:

@@ -85,7 +85,10 @@ def offers(
     sources: list[dict[str, Any]] = client.post("/v1/catalogues") if refresh else client.get("/v1/catalogues")
     for source in sources:
         if source["error"]:
-            _note(f"{source['provider']}: {source['error']}; it was read {since(source['at']) or 'never'} ago")
+            age = since(source["at"])
+            _note(
+                f"{source['provider']}: {source['error']}; {f'its offers are {age} old' if age else 'it has no offers'}"
+            )
         for wrong in source["wrong"] if catalogues else ():
             place = f"{wrong['provider']} {wrong['region']} {wrong['instance']}"
             _note(f"{place}: what was paid is {wrong['factor']:.2f} times what the catalogue says")

@@ -161,15 +161,27 @@ class PlacementFile(Declaration, frozen=True, kw_only=True):
                 raise InvalidArgument(f"demand: there is no model '{demand.model}'; add it to models")
             if demand.area not in self.rtt:
                 raise InvalidArgument(f"demand: rtt has no area '{demand.area}'")
-        if not self.supply and not self.offers:
-            raise InvalidArgument("plan: declare supply, or offers with quotas")
-        if self.offers and not self.quotas:
-            raise InvalidArgument("plan: offers needs quotas: how many machines may be used of what is offered")
-        if twice := repeated(each.id for each in self.supply):
-            raise InvalidArgument(f"supply: '{twice}' is there twice")
+        self._check_supply()
         if not all(
             math.isfinite(each) for row in (*self.rtt.values(), self.egress, self.transfer) for each in row.values()
         ):
             raise InvalidArgument("plan: rtt, egress and transfer must be finite numbers")
         for region in self.regions.values():
             check_region(region, "regions:")
+
+    def _check_supply(self) -> None:
+        if not self.supply and not self.offers:
+            raise InvalidArgument("plan: declare supply, or offers with quotas")
+        gpus = {each.gpu for model in self.models.values() for each in model.profiles}
+        near = {region for row in self.rtt.values() for region in row}
+        for supply in self.supply:
+            if supply.gpu not in gpus:
+                raise InvalidArgument(
+                    f"supply: no profile is for the GPU '{supply.gpu}' of {supply.id}; add one to a model"
+                )
+            if supply.region not in near:
+                raise InvalidArgument(f"supply: rtt has no region '{supply.region}' of {supply.id}; add it to an area")
+        if self.offers and not self.quotas:
+            raise InvalidArgument("plan: offers needs quotas: how many machines may be used of what is offered")
+        if twice := repeated(each.id for each in self.supply):
+            raise InvalidArgument(f"supply: '{twice}' is there twice")
