@@ -65,8 +65,9 @@ def test_a_zone_that_refused_is_left_by_the_baseline():
     [
         ({}, "there are no traces"),
         ({"a_1.json": {"metadata": {}, "data": [1]}}, "is not read"),
-        ({"a_1.json": {"metadata": {"gap_seconds": 0}, "data": [1]}}, "differ in their ticks"),
+        ({"a_1.json": {"metadata": {"gap_seconds": 0}, "data": [1]}}, "must be above 0"),
         ({"a_1.json": {"metadata": {"gap_seconds": 1}, "data": ["x"]}}, "is not read"),
+        ({"a_1.json": {"metadata": {"gap_seconds": 1}, "data": [1, -1]}}, "a_1.json in .* 0 or more"),
         (
             {name: {"metadata": {"gap_seconds": 1}, "data": [1] * n} for n, name in enumerate(("a.json", "b.json"), 1)},
             "differ in their ticks",

@@ -47,8 +47,14 @@ def read(folder: Path) -> SpotTrace:
         gaps = {each.metadata["gap_seconds"] for each in files}
     except (msgspec.DecodeError, KeyError) as error:
         raise InvalidArgument(f"a trace in {folder} is not read: {error}") from None
-    if len(gaps) != 1 or not 0 < min(gaps) < float("inf") or len({len(each.data) for each in files}) != 1:
-        raise InvalidArgument(f"the traces in {folder} differ in their ticks")
+    if not all(0 < gap < float("inf") for gap in gaps):
+        raise InvalidArgument(f"a trace in {folder} has gap_seconds of {min(gaps):g}: they must be above 0")
+    if len(gaps) != 1 or len({len(each.data) for each in files}) != 1:
+        raise InvalidArgument(
+            f"the traces in {folder} differ in their ticks: each needs the same gap_seconds and length"
+        )
+    if bad := next((path.name for path, each in zip(paths, files, strict=True) if min(each.data, default=0) < 0), None):
+        raise InvalidArgument(f"{bad} in {folder}: a tick has the number of machines to be had, 0 or more")
     up = np.array([each.data for each in files]) > 0
     return SpotTrace(tuple(path.stem.partition("_")[0] for path in paths), gaps.pop(), up)
 
