@@ -27,6 +27,7 @@ GROUPS = (
     "regions",
     "hosts",
     "supply",
+    "plans",
 )
 
 

@@ -1,10 +1,19 @@
 """`argosy place`, without a platform."""
 
+import asyncio
 import json
+from types import SimpleNamespace
 
+import msgspec
 import pytest
 
+from argosy.api import plans as api
 from argosy.cli import place as cli
+from argosy.spec import strict
+from argosy.spec.endpoint import Endpoint
+from argosy.store.database import Database
+from argosy.store.plans import Plans
+from argosy.store.regions import RegionStore
 
 pytest.importorskip("highspy")
 
@@ -114,20 +123,89 @@ def test_rates_that_the_platform_has_measured(run, plan, monkeypatch):
     assert {each["supply"]: each["replicas"] for each in found["placements"]}["aws/oregon/L4"] == 2
 
 
-def test_regions_are_given_their_numbers(run, plan, monkeypatch):
-    sent = {}
+class Platform:
+    """A control API whose endpoint `talk` declares some regions."""
 
-    class Client:
-        def get(self, path):
-            return [{"endpoint": {"name": "talk", "regions": regions}}]
+    def __init__(self, database: Database, *regions: str) -> None:
+        self.plans, self.regions = Plans(database), RegionStore(database)
+        self.services = SimpleNamespace(
+            plans=self.plans,
+            state=SimpleNamespace(
+                endpoints=lambda: [SimpleNamespace(endpoint=Endpoint(name="talk", model="m:1", regions=regions))]
+            ),
+            regions=SimpleNamespace(load=lambda: None, wake=lambda: None),
+            controller=SimpleNamespace(wake=lambda: None),
+        )
 
-        def put(self, path, body):
-            sent[path] = body["replicas"]
+    def call(self, handler, kind=None, **given):
+        body = given.pop("body", None)
+        if kind is not None:
+            given["body" if body is not None else "query"] = strict.decode(msgspec.json.encode(body or {}), kind, "it")
+        return msgspec.json.decode(msgspec.json.encode(asyncio.run(handler(self.services, **given))))
 
-    monkeypatch.setattr(cli, "control", Client)
-    regions = ["west"]
-    assert "does not declare region 'east'" in run("place", str(plan), "--apply").stderr
-    assert sent == {}
-    regions = ["west", "east"]
-    assert "region west: talk 4" in run("place", str(plan), "--apply").stdout
-    assert sent == {"/v1/regions/west/placements": {"talk": 4}, "/v1/regions/east/placements": {"talk": 1}}
+    def get(self, path):
+        number = path.removeprefix("/v1/plans").removeprefix("/")
+        return self.call(api.get, number=number) if number else self.call(api.every)
+
+    def post(self, path, body):
+        if path == "/v1/plans":
+            return self.call(api.keep, api.NewPlan, body=body)
+        return self.call(api.apply, api.Why, number=path.split("/")[3], body=body)
+
+    def delete(self, path, **query):
+        return self.call(api.end, api.Why)
+
+
+@pytest.fixture
+def platform(tmp_path, monkeypatch):
+    database = Database(tmp_path / "db")
+    found = Platform(database, "west", "east")
+    monkeypatch.setattr(cli, "control", lambda: found)
+    yield found
+    database.close()
+
+
+def test_regions_are_given_their_numbers_and_the_plan_is_kept(run, plan, platform, monkeypatch):
+    assert "no plan is kept yet" in run("plans", "ls").stdout
+    assert "no plan is current" in run("plans", "show").stderr
+    monkeypatch.setattr(cli, "control", lambda: Platform(platform.plans.database, "west"))
+    assert "does not declare region 'east'; nothing was changed" in run("place", str(plan), "--apply").stderr
+    assert platform.regions.placements() == {}
+    monkeypatch.setattr(cli, "control", lambda: platform)
+    assert "region west: talk 4" in run("place", str(plan), "--apply", "-m", "a try").stdout
+    assert platform.regions.placements() == {("talk", "west"): 4, ("talk", "east"): 1}
+    told = run("plans", "show").stdout
+    assert "plan 1, current, made 2" in told
+    assert ": a try" in told
+    assert "$/day more" in told
+    assert "nothing else can serve 1 requests a second of it" in told
+    assert "region east: talk 1" in told
+
+
+def test_a_plan_that_is_proposed_is_applied_later(run, plan, platform):
+    run("place", str(plan), "--apply")
+    plan.write_text(PLAN.replace("rate: 12", "rate: 20"))
+    assert "plan 2 is kept: argosy plans apply 2" in run("place", str(plan), "--propose").stdout
+    assert platform.regions.placements()["talk", "west"] == 4
+    listed = run("plans", "ls").stdout.splitlines()
+    assert [line.split()[3] for line in listed[1:]] == ["proposed", "current"]
+    assert "region west: talk 7" in run("plans", "apply", "2").stdout
+    assert platform.regions.placements()["talk", "west"] == 7
+    assert "plan 2 is current: only one that is proposed can be applied" in run("plans", "apply", "2").stderr
+    assert "plan 1 is past" in run("plans", "apply", "1").stderr
+    assert "there is no plan 3" in run("plans", "apply", "3").stderr
+    run("plans", "end")
+    assert "no plan is current" in run("plans", "show").stderr
+    assert platform.regions.placements()["talk", "west"] == 7
+
+
+def test_offers_of_a_file_are_kept_with_its_plan(run, plan, platform):
+    prices = "provider,instance_type,gpu,gpu_count,vcpus,mem_gib,region,zone,ondemand_usd_per_hour,spot_usd_per_hour\n"
+    rows = "lam,a,L4,1,4,16,oregon,a,0.7,\naws,c,L4,1,4,16,ireland,a,0.9,\n"
+    (plan.parent / "prices.csv").write_text(prices + rows)
+    declared, _, rest = PLAN.partition("supply:\n")
+    plan.write_text(f"{declared}offers: prices.csv\nquotas: [{{quota: 5}}]\n{rest.splitlines()[-1]}\n")
+    assert run("place", str(plan), "--apply").exit_code == 0
+    kept = platform.plans.declared(1)
+    assert (kept.offers, {each.id for each in kept.supply}) == ("", {"lam/oregon/L4", "aws/ireland/L4"})
+    assert platform.plans.get(1).plan.prices == {"lam/oregon/L4": 0.7, "aws/ireland/L4": 0.9}

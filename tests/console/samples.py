@@ -37,6 +37,7 @@ from argosy.store.endpoints import Progress, Serving
 from argosy.store.findings import Finding
 from argosy.store.jobs import Job
 from argosy.store.ledger import Cause
+from argosy.store.plans import Plans
 from argosy.store.store import Store
 from argosy.telemetry.rates import Rates, Usage
 from argosy.trust.bundle import BUNDLE
@@ -292,6 +293,7 @@ def services(home: Home, now: float, count: int = 50) -> Any:
         jobs=SimpleNamespace(wake=lambda: None),
         costs=SimpleNamespace(unpriced=("spam",), hourly={"fraud": 4.0}),
         regions=holder(store.database, now, HOSTILE),
+        plans=Plans(store.database),
         member=SimpleNamespace(order=SimpleNamespace(holder="")),
         intake=SimpleNamespace(dropped=Counter({"factory": 7})),
     )

@@ -139,7 +139,7 @@ async def drain(services: Services, name: str, body: Drained) -> RegionStatus:
     """Have a region give up its replicas once the others serve its part, or take them again."""
     region = await _region(services, name)
     await asyncio.to_thread(services.regions.store.drain, name, body.draining, body.cause)
-    await _changed(services)
+    await changed(services)
     return _status(msgspec.structs.replace(region, draining=int(body.draining)), services.regions.states.get(name))
 
 
@@ -150,7 +150,8 @@ async def _region(services: Services, name: str) -> Region:
     return await asyncio.to_thread(services.regions.store.get, name)
 
 
-async def _changed(services: Services) -> None:
+async def changed(services: Services) -> None:
+    """Have what is placed now be so."""
     await asyncio.to_thread(services.regions.load)
     services.regions.wake()
     services.controller.wake()
@@ -178,7 +179,7 @@ async def place(services: Services, name: str, body: Placed) -> RegionStatus:
         if name not in there[each].regions:
             raise InvalidArgument(f"endpoint '{each}' does not declare region '{name}', and never runs there")
     await asyncio.to_thread(services.regions.store.place, name, body.replicas, body.cause)
-    await _changed(services)
+    await changed(services)
     return _status(region, services.regions.states.get(name))
 
 

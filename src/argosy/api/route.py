@@ -20,6 +20,7 @@ from argosy.regions.holder import Holder
 from argosy.regions.member import Member
 from argosy.spec.settings import Home, Settings
 from argosy.store.ledger import Cause
+from argosy.store.plans import Plans
 from argosy.store.store import Store
 from argosy.supply.launcher import Launcher
 from argosy.targets.several import Targets
@@ -46,6 +47,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     launcher: Launcher
     followers: Followers | None = None
     regions: Holder
+    plans: Plans
     member: Member
     stop: Callable[[], None]
     started: float

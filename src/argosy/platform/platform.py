@@ -64,6 +64,7 @@ from argosy.spec.status import View
 from argosy.store import streams
 from argosy.store.durable import say
 from argosy.store.launches import Launches
+from argosy.store.plans import Plans
 from argosy.store.store import Store
 from argosy.store.usage import totals
 from argosy.supply import providers
@@ -107,6 +108,7 @@ class Platform:
         self.controller = Controller(self.state, store.keys, self.target, self.routing, settings.gateway)
         self.overflow = OverflowProcess(self.home, self.settings.supply.external)
         self.regions, self.member = self._regions(term)
+        self.plans = Plans(store.database)
         self.activation = self.controller.activation = self._activation()
         self.recording = self.controller.recording = Recording(home, settings)
         self.quotas, self.batches = self._quotas(), self._batches()
@@ -192,6 +194,7 @@ class Platform:
             launcher=self.launcher,
             followers=self.followers,
             regions=self.regions,
+            plans=self.plans,
             member=self.member,
             stop=stop,
             started=self.started,

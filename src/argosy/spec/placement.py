@@ -131,6 +131,19 @@ class Rules(Declaration, frozen=True, kw_only=True):
     where: ClassVar[str] = "rules: "
 
 
+class Replan(Declaration, frozen=True, kw_only=True):
+    """When a plan that was applied is made again: a region is lost, or drained, for `settle` seconds, or a rate or a
+    price has been another one for as long, by more than the share `change`. It is applied only with `apply`, and where
+    it costs at most `budget` dollars an hour; else it is proposed."""
+
+    apply: bool = False
+    settle: Positive = 60.0
+    change: Positive = 0.2
+    budget: Amount | None = None
+
+    where: ClassVar[str] = "replan: "
+
+
 class PlacementFile(Declaration, frozen=True, kw_only=True):
     """`plan.yaml`. Supply is declared, or is what is offered (`offers`: a file of prices in CSV, or `platform`) within
     `quotas`. `rtt`: round trip from area to region. `egress` and `transfer`: per GB, by region, of what is sent to
@@ -144,6 +157,7 @@ class PlacementFile(Declaration, frozen=True, kw_only=True):
     offers: str = ""
     quotas: tuple[DeclaredQuota, ...] = ()
     rules: Rules = Rules()
+    replan: Replan = Replan()
     egress: dict[str, Amount] = msgspec.field(default_factory=dict[str, float])
     transfer: dict[str, Amount] = msgspec.field(default_factory=dict[str, float])
     running: tuple[Running, ...] = ()

@@ -1,7 +1,7 @@
 """Regions in the database: those of which this platform holds the plan, and the order that it has itself, where it is
 a region of another one."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import msgspec
@@ -109,17 +109,8 @@ class RegionStore:
 
     def place(self, region: str, replicas: dict[str, Replicas | None], cause: Cause) -> None:
         """Place endpoints in a region with so many replicas; None: as they declare."""
-        gone = [name for name, each in replicas.items() if each is None]
-        rows = [
-            {"endpoint": name, "region": region, "replicas": each}
-            for name, each in replicas.items()
-            if each is not None
-        ]
         with self.database.begin() as connection:
-            connection.execute(sa.delete(placements_table).where(P.region == region, P.endpoint.in_(gone)))
-            put(connection, placements_table, rows)
-            body = cast("dict[str, Any]", msgspec.to_builtins(replicas))
-            ledger.append(connection, f"region/{region}", "place", body, cause)
+            place(connection, region, replicas, cause)
 
     def order(self) -> tuple[bytes, float]:
         """The order that this platform follows (empty: none), and when it was heard last (seconds since 1970)."""
@@ -146,3 +137,15 @@ class RegionStore:
             for region, key, field in gone:
                 mine = (table.region == region, table.key == key, table.field == field)
                 connection.execute(sa.delete(shares_table).where(*mine))
+
+
+def place(connection: sa.Connection, region: str, replicas: Mapping[str, Replicas | None], cause: Cause) -> None:
+    """Place endpoints in a region with so many replicas; None: as they declare."""
+    gone = [name for name, each in replicas.items() if each is None]
+    rows = [
+        {"endpoint": name, "region": region, "replicas": each} for name, each in replicas.items() if each is not None
+    ]
+    connection.execute(sa.delete(placements_table).where(P.region == region, P.endpoint.in_(gone)))
+    put(connection, placements_table, rows)
+    body = cast("dict[str, Any]", msgspec.to_builtins(replicas))
+    ledger.append(connection, f"region/{region}", "place", body, cause)

@@ -1,0 +1,79 @@
+"""A plan of what runs where, as the planner's answer is told and kept. Money is in US dollars."""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+Replicas = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+PlanState = Literal["proposed", "current", "past"]
+Numbers = dict[str, dict[str, Replicas]]
+"""Replicas by region of Argosy and endpoint."""
+
+
+class PlannedReplicas(msgspec.Struct, frozen=True, kw_only=True):
+    """Replicas of a model on one supply, in a `region` of Argosy; what they cost an hour, and the `share` of the
+    model's requests that they serve."""
+
+    model: str
+    variant: str
+    supply: str
+    region: str
+    replicas: Replicas
+    hourly: float
+    share: float
+
+
+class Alternative(msgspec.Struct, frozen=True, kw_only=True):
+    """What would be without a choice (model, variant, supply) of a plan; see `capacity.planner.reasons.Reason`."""
+
+    place: tuple[str, str, str]
+    replicas: int
+    dearer: float | None = None
+    unserved: float = 0.0
+    needed: bool = False
+    instead: tuple[tuple[tuple[str, str, str], int], ...] = ()
+
+
+class Unserved(msgspec.Struct, frozen=True, kw_only=True):
+    """Requests per second of a demand that are not served."""
+
+    demand: str
+    model: str
+    rate: float
+
+
+class MadePlan(msgspec.Struct, kw_only=True):
+    """A plan: `cost` is per hour, of the parts `costs`; no plan costs less than `bound`. `kept`: what ran goes on,
+    since another plan would save too little. It was made with the `rates` of the demands, in their order, and the
+    `prices` of the supplies; `regions` are those of Argosy that it could use."""
+
+    cost: float
+    bound: float
+    gap: float
+    seconds: float
+    kept: bool
+    costs: dict[str, float]
+    placements: tuple[PlannedReplicas, ...]
+    unserved: tuple[Unserved, ...]
+    reasons: tuple[Alternative, ...]
+    rates: tuple[float, ...]
+    prices: dict[str, float]
+    regions: tuple[str, ...]
+
+
+class KeptPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan that is kept. The `current` one is what regions were given (`numbers`) since it was `applied`; one that is
+    `proposed` waits, for what `note` says. `why` it was made; `without` the regions that it leaves out, because they
+    are not heard or drain, in which the replicas `left` go on. Times are seconds since 1970."""
+
+    number: int
+    made: float
+    state: PlanState
+    why: str
+    plan: MadePlan
+    numbers: Numbers
+    actor: str = ""
+    without: tuple[str, ...] = ()
+    left: tuple[PlannedReplicas, ...] = ()
+    note: str = ""
+    applied: float | None = None
