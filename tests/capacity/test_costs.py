@@ -71,11 +71,13 @@ def test_work_is_given_to_keys_by_weight_when_requests_have_ended():
 
 def test_an_interval_over_hours_is_divided_and_hours_close_with_price_times_time():
     rows, state = walk((3590, [run(engine=10.0)], {}))
-    assert closed(state)[0] == {}
     more, state = walk((3610, [run(engine=20.0)], {}), state=state)
+    assert closed(state)[0] == {}, "one that started in this hour may not have been seen yet"
+    late, state = walk((3630, [run(engine=20.0), run("b/1", at=START + 3590.0, engine=0.0)], {}), state=state)
     over, state = closed(state)
-    assert over == {START: (pytest.approx(3600.0), WorkTally(15.0, 0.0))}
-    assert sum(row.cost for row in [*rows, *more] if row.hour == START) == pytest.approx(3600.0)
+    more += late
+    assert over == {START: (pytest.approx(3610.0), WorkTally(15.0, 0.0))}
+    assert sum(row.cost for row in [*rows, *more] if row.hour == START) == pytest.approx(3610.0)
     assert state.tallies == {START + HOUR: WorkTally(5.0, 0.0)}
     assert state.unkeyed == {"digits digits:1": {START + HOUR: (5.0, 5.0)}}
 

@@ -176,6 +176,32 @@ async def test_each_replica_has_gpus_of_its_own_and_an_adopted_one_keeps_them(
     await again.stop()
 
 
+async def test_ends_are_known_that_no_target_saw(lab: LocalLab):
+    local = await lab.target()
+    await local.scale(revision(), 2)
+    await ready(local, 2)
+    runs = {each.run for each in (await local.endpoints(ID)).replicas}
+    first, _ = await pids(local)
+    os.kill(first, signal.SIGKILL)
+
+    async def seen() -> bool:
+        return len(local.ends()) == 1
+
+    await until(seen)
+    await local.close()
+    lab.close()
+
+    async def gone() -> bool:
+        return not [*scan(lab.home.root)]
+
+    await until(gone)
+    again = await lab.target()
+    assert again.ends().keys() >= runs
+    assert all(replica.started <= at <= time.time() for replica, at in again.ends().values())
+    assert not [*folder(lab.home).iterdir()]
+    await again.stop()
+
+
 async def test_usage_names_the_process(lab: LocalLab):
     local = await lab.target()
     await local.scale(revision(), 2)

@@ -18,6 +18,8 @@ from argosy.spec.offer import CostRow, Use
 HOUR = 3600
 PATIENCE = 60.0
 """Seconds after which time is attributed without a reading of the process."""
+LATE = 30.0
+"""Seconds in which one that has started is seen: it had its price from its start. Hours are closed after them."""
 
 
 class PaidRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,14 +107,14 @@ class Spent(NamedTuple):
 def step(
     state: Costs, runs: Iterable[PaidRun], shares: Shares, now: float, region: str = ""
 ) -> tuple[list[CostRow], Costs]:
-    """Attribute the time of runs up to `now`. One that is not among them is waited for. What began before the last
-    step and was not seen by it had no price until then."""
+    """Attribute the time of runs up to `now`. One that is not among them is waited for. What began long
+    before the last step and was not seen by it had no price until then."""
     marks, tallies, spent = dict(state.marks), dict(state.tallies), list[Spent]()
     spans = dict(state.spans)
     for run in runs:
         mark = state.marks.get(run.id)
         if mark is None:
-            mark = Mark(run=msgspec.structs.replace(run, ready=False), until=max(run.started, state.at or now))
+            mark = Mark(run=msgspec.structs.replace(run, ready=False), until=_since(run, state, now))
             spans[run.id] = (*spans.get(run.id, ()), PricedSpan(mark.until, None, run.price))
         end = max(mark.until, now if run.ended is None else run.ended)
         late = run.work is None and run.whole is None
@@ -130,6 +132,12 @@ def step(
     rows = [_row(each, region) for each in spent if each.use != "requests"]
     keyed, unkeyed = _keyed(spent, shares, state.unkeyed, now, region)
     return [*rows, *keyed], Costs(at=now, marks=marks, unkeyed=unkeyed, tallies=tallies, spans=spans)
+
+
+def _since(run: PaidRun, state: Costs, now: float) -> float:
+    """From when on one that has no mark is attributed."""
+    soon = state.at and run.started > state.at - LATE and run.id not in state.spans
+    return run.started if soon else max(run.started, state.at or now)
 
 
 def busy(new: Work, old: Work, seconds: float) -> float:
@@ -228,7 +236,7 @@ def _keyed(
 def closed(state: Costs) -> tuple[dict[int, tuple[float, WorkTally]], Costs]:
     """By hour that is over and attributed to its end: price times time, in dollars, and its tally; and the state
     without them."""
-    until = min([state.at, *(mark.until for mark in state.marks.values())])
+    until = min([state.at, *(mark.until for mark in state.marks.values())]) - LATE
     over: dict[int, tuple[float, WorkTally]] = {}
     for hour, tally in state.tallies.items():
         if hour + HOUR <= until:

@@ -28,6 +28,7 @@ class Process:
         self.pid = process.pid
         self.started = process.create_time()
         self.status: int | None = None
+        self.over = 0.0
         self._process = process
         self._child = child
         self._user = users.of(process.pid)
@@ -44,10 +45,11 @@ class Process:
         return self._user if users.owned(self._user) else 0
 
     def ended(self) -> bool:
-        """Whether it is gone; then `status` holds its exit status (negative: signal) if it was our child."""
+        """Whether it is gone; then `over` is when that was seen, and `status` its exit status (negative: signal) if it
+        was our child."""
         with self._lock:
             if not self._ended and self._over():
-                self._ended = True
+                self._ended, self.over = True, time.time()
                 self.unwatch()
         return self._ended
 

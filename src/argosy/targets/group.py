@@ -16,6 +16,7 @@ from argosy.spec.errors import ArgosyError, BadSignature
 from argosy.spec.revision import Replica, ReplicaPhase, Revision, RevisionStatus
 from argosy.targets import log
 from argosy.targets.backoff import Ended, describe
+from argosy.targets.ends import EndLog
 from argosy.targets.health import Health, Probe, ask, probe, update
 from argosy.targets.supervise import Observation, ProcessState, Slot, State, failure, supervise, unasked
 
@@ -24,16 +25,16 @@ SETTLE = 1.0
 SLEEP, WAKE = "/argosy/sleep", "/argosy/wake"
 """What a replica whose engine can sleep is told."""
 
-Ends = tuple[Replica, float]
-"""One that is gone, as it was last, and when it ended (seconds since 1970)."""
 P = TypeVar("P")
 P_contra = TypeVar("P_contra", contravariant=True)
 
 
 class Handle(Protocol):
-    """The process of a replica, wherever it runs. `watch` calls back when it has ended, or is different."""
+    """The process of a replica, wherever it runs. `watch` calls back when it has ended, or is different.
+    `over`: when it ended, in seconds since 1970."""
 
     started: float
+    over: float
     status: int | None
 
     def ended(self) -> bool: ...
@@ -208,14 +209,12 @@ class Start(Protocol[P_contra]):
 
 
 class Group(Generic[P]):
-    """State of one revision at a target. Until its package, a `P`, is there, nothing of it is started. `ends` is where
-    it writes when runs have ended."""
+    """State of one revision at a target. Until its package, a `P`, is there, nothing of it is started. `ends` is told
+    when runs have ended."""
 
-    def __init__(
-        self, revision: Revision, start: Start[P], changed: Callable[[], None], ends: dict[str, Ends] | None = None
-    ) -> None:
+    def __init__(self, revision: Revision, start: Start[P], changed: Callable[[], None], ends: EndLog) -> None:
         self.revision = revision
-        self._ends = {} if ends is None else ends
+        self._ends = ends
         self.want = 0
         self.settle = SETTLE
         self.leaving = False
@@ -316,8 +315,8 @@ class Group(Generic[P]):
         """Clear up; count an end that nobody asked for, and write into its log how it came. What it said last stands
         there already."""
         state = one.state()
-        if (replica := one.replica(slot)).started:
-            self._ends[replica.run] = replica, time.time()
+        if one.process is not None and (replica := one.replica(slot)).started:
+            self._ends.add(replica, one.process.over)
         if (ended := unasked(state, slot)) and state.ended:
             self._replaced, self._trouble = self._replaced + 1, describe(ended)
             why = self._trouble.removesuffix(f": {state.ended.reason}")

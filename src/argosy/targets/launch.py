@@ -14,7 +14,7 @@ import msgspec
 
 from argosy.language.config import LanguageConfig, of_replica
 from argosy.packaging import environment
-from argosy.process import launch, sandbox, users
+from argosy.process import enter, launch, sandbox, users
 from argosy.process.process import Process, cannot_start, spawn
 from argosy.process.sandbox import Policy
 from argosy.process.sockets import PATH_BYTES
@@ -49,16 +49,18 @@ class Unpacked(NamedTuple):
 COMMAND = launch.python("argosy.serving")
 LANGUAGE = launch.python("argosy.language")
 NO_TRACING = Tracing()
+RUN, BEATS = ".run", "beats"
 PORTS = range(10_000, 15_000)
 """Ports of replicas: below those that systems take for connections."""
 
 
 class Place:
     """The files of one running copy: `work`, its own folder, the one place where it may write, which holds its sockets;
-    `config` and, for TLS, the folder `certificates`, which it may only read; and `log`, which goes on under the
-    replica's name. The addresses `http` and `grpc` are as others reach it: by sockets, or at `host` by these ports as
-    this identity; `engine`, which a `language` model has instead of gRPC, is that of its engine, and `socket` where
-    that itself listens. `gpus` are those that it alone sees, where it sees not all. `short` is new at every start."""
+    `config` and, for TLS, the folder `certificates`, which it may only read; `run`, which says that it has started; and
+    `log`, which goes on under the replica's name. The addresses `http` and `grpc` are as others reach it: by sockets,
+    or at `host` by these ports as this identity; `engine`, which a `language` model has instead of gRPC, is that of its
+    engine, and `socket` where that itself listens. `gpus` are those that it alone sees, where it sees not all. `short`
+    is new at every start."""
 
     def __init__(
         self,
@@ -81,12 +83,13 @@ class Place:
         if language:  # it has no gRPC: its engine has that port
             self.engine = self.grpc if ports else Address(path=self.socket)
         self.recorder = self.http if ports else Address(path=str(top / f"{short}.rec.sock"))
-        self.config, self.certificates = (self.work.with_name(f"{self.work.name}.{end}") for end in ("json", "tls"))
+        self.config, self.certificates, self.run = (self.work.with_suffix(end) for end in (".json", ".tls", RUN))
         self.log = home.logs / f"{replica}.log"
 
     def clear(self) -> None:
         """Remove what an ended replica leaves behind; its log stays."""
-        self.config.unlink(missing_ok=True)
+        for path in (self.config, self.run):
+            path.unlink(missing_ok=True)
         for path in (self.work, self.certificates):
             shutil.rmtree(path, ignore_errors=True)
 
@@ -206,6 +209,7 @@ class Launcher(msgspec.Struct, frozen=True, kw_only=True):
             **({"CUDA_VISIBLE_DEVICES": ",".join(place.gpus)} if place.gpus else {}),
             **{name: os.environ[name] for name in self.tracing.variables if name in os.environ},
             **secret.variables(revision.runtime.env, os.environ, "runtime.env"),
+            enter.BEATS: str(place.work / BEATS),
             **mark(self.home.root, record),
         }
         if revision.language is not None:  # ours alone: it has the engine in a sandbox beside it

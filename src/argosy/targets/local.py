@@ -23,9 +23,11 @@ from argosy.spec.errors import ArgosyError, InvalidArgument
 from argosy.spec.revision import ResourceUsage, Revision, RevisionStatus
 from argosy.spec.settings import Home
 from argosy.spec.tracing import Tracing
+from argosy.targets import ends
 from argosy.targets.base import Capacity
 from argosy.targets.group import Group, Running
-from argosy.targets.launch import COMMAND, NO_TRACING, Launcher, Place, Unpacked, folder, new_place, prepare
+from argosy.targets.launch import BEATS, COMMAND, NO_TRACING, RUN, Launcher, Place, Unpacked, folder, new_place, prepare
+from argosy.targets.supervise import Slot
 from argosy.targets.supervised import Supervised
 from argosy.targets.tags import Found, Record, scan
 
@@ -43,6 +45,8 @@ class LocalTarget(Supervised[Unpacked]):
     `fetch` gives the unpacked package of a revision, may take long, and raises what forbids to load it. Raises
     InvalidArgument where the home's path is too long.
     """
+
+    name = "local"
 
     def __init__(
         self,
@@ -75,10 +79,14 @@ class LocalTarget(Supervised[Unpacked]):
             if one.process.pid not in leaders and not _led(one, leaders):
                 one.process.kill()
         await asyncio.gather(*(one.probe_adopted() for one in adopted))
+        self._ends.load()
         in_use = {place.work.name for place in self._places()}
-        for path in folder(self._home).iterdir():
-            if path.name.split(".", 1)[0] not in in_use:
-                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        left = [path for path in folder(self._home).iterdir() if path.name.split(".", 1)[0] not in in_use]
+        for path in left:
+            if path.suffix == RUN and (found := ends.unseen(path, path.with_suffix("") / BEATS)):
+                self._ends.add(*found)
+        for path in left:
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
         self._supervise(adopted)
         return len(adopted)
 
@@ -104,7 +112,10 @@ class LocalTarget(Supervised[Unpacked]):
             process = self._launcher.start(place, revision, slot, package=package, threads=threads)
         except ArgosyError as error:
             trouble = error.message
-        return Running(place, revision, slot, process, trouble=trouble)
+        running = Running(place, revision, slot, process, trouble=trouble)
+        if process is not None:
+            ends.begin(place.run, running.replica(Slot()))
+        return running
 
     def _adapt(self, revision: Revision, running: Sequence[Running], package: Unpacked) -> None:
         for one in running:

@@ -14,7 +14,8 @@ from argosy.spec.revision import Revision, RevisionStatus
 from argosy.spec.settings import Home
 from argosy.targets import log
 from argosy.targets.base import Away
-from argosy.targets.group import Ends, Group, P, Running
+from argosy.targets.ends import EndLog, Ends
+from argosy.targets.group import Group, P, Running
 
 if TYPE_CHECKING:
     from argosy.store.authority import Authority
@@ -22,19 +23,20 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 TEND_SECONDS = 10.0
-MOST_ENDS = 4096
 
 
 class Supervised(Generic[P]):
     """Keeps as many replicas of each revision running as were declared. The part of `base.Target` that is the same
     wherever they run; a `P` is what `fetch` gives of a revision's package, which may take long, and `_start` needs.
-    `signs` gives the authority of the platform, where something is reached by TLS."""
+    `signs` gives the authority of the platform, where something is reached by TLS; `name` is that of the target."""
+
+    name = ""
 
     def __init__(self, home: Home, fetch: Callable[[Revision], P], signs: "Callable[[], Authority]") -> None:
         self.changed: Callable[[], None] = lambda: None
         self._home, self._fetch, self._signs = home, fetch, signs
         self._groups: dict[str, Group[P]] = {}
-        self._ends: dict[str, Ends] = {}
+        self._ends = EndLog(home.run / f"{self.name}.ends")
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._empty = asyncio.Event()
@@ -115,9 +117,7 @@ class Supervised(Generic[P]):
         return {}
 
     def ends(self) -> Mapping[str, Ends]:
-        for run in [*self._ends][:-MOST_ENDS]:
-            del self._ends[run]
-        return self._ends
+        return self._ends.found
 
     async def retry(self, revision: str) -> None:
         if group := self._groups.get(revision):

@@ -42,9 +42,9 @@ def waiting(reason: str, message: str = "", **more: Any) -> dict[str, Any]:
     return shown(ready=False, state={"waiting": {"reason": reason, "message": message}}, phase="Pending", **more)
 
 
-def terminated(code: int, message: str = "", reason: str = "Error") -> dict[str, Any]:
-    """How a container ended."""
-    return {"terminated": {"exitCode": code, "reason": reason, "message": message}}
+def terminated(code: int, message: str = "", reason: str = "Error", **more: Any) -> dict[str, Any]:
+    """How a container ended; `more`: `startedAt`, `finishedAt`."""
+    return {"terminated": {"exitCode": code, "reason": reason, "message": message, **more}}
 
 
 def refusal(message: str) -> dict[str, Any]:

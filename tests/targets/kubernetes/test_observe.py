@@ -7,7 +7,18 @@ from hypothesis import strategies as st
 
 from argosy.spec.address import Address
 from argosy.spec.language import Language
-from argosy.targets.kubernetes.observe import BROKEN, DISRUPTIONS, WAITS, ends, failure, look, pending, replica, used
+from argosy.targets.kubernetes.observe import (
+    BROKEN,
+    DISRUPTIONS,
+    WAITS,
+    ends,
+    failure,
+    look,
+    over,
+    pending,
+    replica,
+    used,
+)
 from tests.targets.kubernetes.samples import IDENTITY, REVISION, pod, refusal, shown, terminated, waiting
 
 UNSCHEDULABLE = {
@@ -130,6 +141,23 @@ def test_ends_are_counted_once_and_those_that_were_asked_for_are_not():
     assert len(ends(before, {}, ())) == 1
     again = {"uid-a": look(shown(restarts=1, last=terminated(1, "no")))}
     assert ends(before, again, ()) == ["pod a: ended with status 1: no"]
+
+
+def test_runs_of_a_container_end_when_the_cluster_says():
+    first, died = 1795766405.0, 1795766465.0
+    how = terminated(1, startedAt="2026-11-27T08:00:05Z", finishedAt="2026-11-27T08:01:05Z")
+    runs, waits = look(shown()), look(waiting("CrashLoopBackOff", last=how))
+    again = look(shown(last=how, state={"running": {"startedAt": "2026-11-27T08:02:05Z"}}))
+    assert over(look(shown(state={})), runs, 0.0) == (look(shown(state={})), first), "it has begun"
+    assert over(None, runs, 0.0) is over(runs, runs, 0.0) is over(again, again, 0.0) is None
+    assert over(runs, waits, 0.0) == (runs, died)
+    assert over(waits, again, 0.0) == (waits, died + 60.0)
+    gone, at = over(None, again, 0.0) or (again, 0.0)
+    assert (gone.name, gone.started, at) == ("a", first, died + 60.0), "what ended while nobody looked"
+    failed = look(shown(state=how, phase="Failed"))
+    assert over(runs, failed, 9.0) == (runs, died)
+    assert over(failed, None, 9.0) is None
+    assert over(runs, look(shown(phase="Failed")), 9.0) == (runs, 9.0) == over(runs, None, 9.0)
 
 
 def test_what_a_pod_uses():

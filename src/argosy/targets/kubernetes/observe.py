@@ -53,7 +53,8 @@ DISRUPTIONS = {
 class Pod(msgspec.Struct, frozen=True, kw_only=True):
     """What one pod is. `leaving`: it is being deleted; `over`: it ended and is not started again; `ready`: as the
     cluster has it; `marked`: annotated to go next. `waits` says what it waits for, `broken` what is wrong with it, and
-    `why` how it came to leave or end, or ended last."""
+    `why` how it came to leave or end, or ended last. `started`: what its container does since then: it runs, or is
+    over, or waits; what it did before began at `before`, if there was such. Both are the cluster's own times."""
 
     uid: str
     name: str
@@ -61,6 +62,7 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True):
     address: str = ""
     born: float = 0.0
     started: float = 0.0
+    before: float = 0.0
     restarts: int = 0
     ready: bool = False
     leaving: bool = False
@@ -83,7 +85,8 @@ def look(found: Object) -> Pod:
     container = _named("replica", status.get("containerStatuses", []))
     first = _named("fetch", status.get("initContainerStatuses", []))
     state = container.get("state", {})
-    begun = state.get("running", {}).get("startedAt") or status.get("startTime") or metadata.get("creationTimestamp")
+    last = _last(container)
+    begun = state.get("running", {}).get("startedAt") or last.get("finishedAt") or status.get("startTime")
     leaving, over = "deletionTimestamp" in metadata, status.get("phase") in ("Failed", "Succeeded")
     waits, broken = _waits(conditions), ""
     if not (waits or leaving or over):
@@ -95,7 +98,8 @@ def look(found: Object) -> Pod:
         revision=metadata.get("labels", {}).get(REVISION, ""),
         address=status.get("podIP", ""),
         born=_seconds(metadata.get("creationTimestamp")),
-        started=_seconds(begun),
+        started=_seconds(begun or metadata.get("creationTimestamp")),
+        before=_seconds(last.get("startedAt")),
         restarts=container.get("restartCount", 0),
         ready=conditions.get("Ready", {}).get("status") == "True",
         leaving=leaving,
@@ -171,6 +175,18 @@ def ends(before: Mapping[str, Pod], now: Mapping[str, Pod], asked: Collection[st
             found.append(f"pod {pod.name}: {pod.why or 'its container was started again'}")
     lost = [pod for uid, pod in before.items() if uid not in now and pod.here and pod.name not in asked]
     return [*found, *(f"pod {pod.name} is gone: somebody else deleted it, or its node is lost" for pod in lost)]
+
+
+def over(was: Pod | None, now: Pod | None, clock: float) -> tuple[Pod, float] | None:
+    """What of a pod ended between two looks at it, and when: what its container did, where it does something else by
+    now, or the pod itself, at `clock` where the cluster does not say."""
+    if was is None and now is not None and now.before:
+        was = msgspec.structs.replace(now, started=now.before, over=False)
+    if was is None or was.over:
+        return None
+    if now is not None and now.started > was.started:
+        return was, now.started
+    return (was, clock) if now is None or now.over else None
 
 
 def used(metrics: Object) -> tuple[float, int]:

@@ -14,11 +14,12 @@ from collections.abc import AsyncIterator, Callable, Collection
 import msgspec
 
 from argosy.spec.errors import ArgosyError, Internal, Unavailable
-from argosy.spec.revision import Replica, ResourceUsage, Revision, RevisionStatus
+from argosy.spec.revision import ResourceUsage, Revision, RevisionStatus
 from argosy.spec.settings import Home, Settings
 from argosy.store.authority import Authority
 from argosy.store.durable import say
 from argosy.targets.base import Admit, Away, Capacity
+from argosy.targets.ends import Ends
 from argosy.targets.kubernetes import objects
 from argosy.targets.kubernetes.client import Cluster
 from argosy.targets.kubernetes.objects import ENDPOINT, PLATFORM, REVISION, Object
@@ -69,6 +70,7 @@ class KubernetesTarget:
     async def adopt(self) -> int:
         """Find what runs in the cluster, and supervise from now on. Where it is away, what was there when this was
         written down last is taken to be there still."""
+        self._world.ends.load()
         self._tasks = [asyncio.create_task(each.run()) for each in (self._pods, self._deployments)]
         try:
             await self._find(FIRST)
@@ -167,8 +169,8 @@ class KubernetesTarget:
     def away(self) -> dict[str, Away]:
         return {"kubernetes": Away(self._away, blank=not self._known)} if self._away else {}
 
-    def ends(self) -> dict[str, tuple[Replica, float]]:
-        return {}
+    def ends(self) -> dict[str, Ends]:
+        return self._world.ends.found
 
     async def capacity(self) -> Capacity:
         """Unbounded: the cluster decides, and `pending` says what it lacks."""

@@ -16,6 +16,7 @@ from argosy.spec.revision import Revision, RevisionStatus
 from argosy.spec.settings import Home, Settings
 from argosy.store.authority import REPLICA, Authority
 from argosy.targets.base import Admit
+from argosy.targets.ends import EndLog
 from argosy.targets.health import ask
 from argosy.targets.kubernetes import drain, objects, observe
 from argosy.targets.kubernetes.client import Cluster
@@ -43,6 +44,7 @@ class World:
     ) -> None:
         self.home, self.settings, self.admit, self.cluster = home, settings, admit, cluster
         self.authority, self.platform = authority, platform
+        self.ends = EndLog(home.run / "kubernetes.ends")
 
     def identity(self, revision: Revision) -> TlsIdentity:
         """What all pods of a revision show that they are."""
@@ -151,6 +153,10 @@ class Workload:
         asked = {*self._drain.victims, *self._asked, *((pod.name for pod in self.pods.values()) if surplus else ())}
         for text in observe.ends(was, is_, asked):
             self._replaced, self._trouble = self._replaced + 1, text
+        if over := observe.over(before, now, time.time()):
+            gone = observe.replica(over[0], self.revision, self._identity, draining=False, reached=True)
+            if gone is not None:
+                self._world.ends.add(gone, over[1])
         if before is not None:
             self.pods.pop(before.uid, None)
         if now is not None:

@@ -7,6 +7,7 @@ outlives controllers and may itself be lost at any moment.
 import asyncio
 import contextlib
 import logging
+import time
 from typing import Any
 
 import msgspec
@@ -156,17 +157,19 @@ class Foreman:
                 number, report = new, msgspec.json.decode(data, type=Report)
                 if report.phase == "ended":
                     self._ray.kill(actor)
-                    await self._ended(name, status=report.status, said=report.said)
+                    await self._ended(name, report.ended, status=report.status, said=report.said)
                     return
                 self._rows[name] = report
                 await self._tell()
 
-    async def _ended(self, name: str, status: int | None = None, said: str = "") -> None:
+    async def _ended(self, name: str, at: float = 0.0, status: int | None = None, said: str = "") -> None:
         self._actors.pop(name, None)
         if (task := self._watching.pop(name, None)) and task is not asyncio.current_task():
             task.cancel()
         if name in self._rows and self._rows[name].phase != "ended":
-            self._rows[name] = msgspec.structs.replace(self._rows[name], phase="ended", status=status, said=said)
+            row = self._rows[name]
+            over = at or time.time()
+            self._rows[name] = msgspec.structs.replace(row, phase="ended", ended=over, status=status, said=said)
         await self._tell()
 
     async def _tell(self) -> None:

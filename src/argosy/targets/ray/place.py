@@ -94,7 +94,8 @@ class PlaceActor:
             if self._place is not None:
                 self._place.clear()
                 self._place.log.unlink(missing_ok=True)
-            self._note(phase="ended", status=status, said=said)
+            over = self._process.over if self._process is not None else time.time()
+            self._note(phase="ended", ended=over, status=status, said=said)
 
     def _run(self) -> tuple[int | None, str]:
         """From the package to the end of the process: its status, and what it said last. Raises what forbids it."""

@@ -45,7 +45,7 @@ class RemoteProcess:
 
     def __init__(self, report: Report, log: Path) -> None:
         self.report, self._log = report, log
-        self.started, self.status = report.started, report.status
+        self.started, self.over, self.status = report.started, 0.0, report.status
         self.known = report.phase != "waiting"
         self.wanted: Literal["", "terminate", "kill"] = ""
         self.told: tuple[int, str] = (0, "")
@@ -78,7 +78,7 @@ class RemoteProcess:
         if said:
             with contextlib.suppress(OSError), self._log.open("a") as file:
                 file.write(f"{said.rstrip()}\n")
-        self.status, self._over = status, True
+        self.status, self._over, self.over = status, True, self.report.ended or time.time()
         self.arrived.set()
         self._changed()
 

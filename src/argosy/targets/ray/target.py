@@ -58,6 +58,8 @@ class RayTarget(Supervised[Shipped]):
     the folder of a package where there is no `store.blobs`. Raises InvalidArgument.
     """
 
+    name = "ray"
+
     def __init__(
         self,
         home: Home,
@@ -95,6 +97,7 @@ class RayTarget(Supervised[Shipped]):
     async def adopt(self) -> int:
         """Take over the places that were known last. Others that Ray knows of follow, once it has told."""
         (self._home.run / "ray").mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._ends.load()
         with contextlib.suppress(OSError, msgspec.MsgspecError):
             for report in msgspec.json.decode(self._file.read_bytes(), type=tuple[Report, ...]):
                 self._adopt(report)

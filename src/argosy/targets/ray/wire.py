@@ -76,9 +76,9 @@ Order = Start | End | Renew | Leave
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a place. `waiting`: it has no node yet. `started`: when its child did, in seconds since 1970;
-    `status`: how that ended (negative: a signal; None: not known), `said`: its last output, or why it could not be
-    started. `cpu` and `memory`: what it has used, as `ResourceUsage`."""
+    """What is known of a place. `waiting`: it has no node yet. `started` and `ended`: when its child did, in
+    seconds since 1970; `status`: how that ended (negative: a signal; None: not known), `said`: its last output, or why
+    it could not be started. `cpu` and `memory`: what it has used, as `ResourceUsage`."""
 
     spec: PlaceSpec
     phase: Literal["waiting", "preparing", "running", "ended"] = "waiting"
@@ -86,6 +86,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     host: str = ""
     ports: tuple[int, int] = (0, 0)
     started: float = 0.0
+    ended: float = 0.0
     status: int | None = None
     said: str = ""
     cpu: float = 0.0
