@@ -24,7 +24,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from argosy.capacity.affinity import Affinity
+from argosy_simulators.routing.affinity import Affinity
 
 ANSWER = b'data: {"choices":[{"index":0,"delta":{"content":"w0"}}]}\n\ndata: [DONE]\n\n'
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: %d\r\n\r\n" % len(ANSWER)

@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from argosy.edge import statement as platform
 from argosy.edge import wire
 from argosy.trust import bundle
-from argosy_edge import statement
+from argosy_edge import signed
 from argosy_edge.errors import AgentError
 from argosy_edge.slots import verify
 from argosy_edge.state import Asked, Content, State
@@ -75,7 +75,7 @@ class Signed:
 
     def checked(self, envelope: Envelope) -> Update:
         keys, signers = ([_pem(key)] for key in (self.key, self.signer))
-        return statement.check(envelope, FLEET, keys, signers)
+        return signed.check(envelope, FLEET, keys, signers)
 
     def taken(self, envelope: Envelope, folder: Path) -> None:
         """All that a device checks. Raises what it raises."""

@@ -18,6 +18,7 @@ from argosy.store import open_store
 from argosy.store.fleets import Assignment, Deployment, fleets_table
 from argosy.store.ledger import Cause
 from argosy.store.store import Store
+from argosy_edge.signed import check
 from tests.edge.devices import FACTS, NOW, Clock, SimulatedDevice, fleet_of, read, served, token_of
 from tests.trust.conftest import Authority, pem
 
@@ -251,7 +252,7 @@ def test_news_are_told_to_those_who_wait_for_them(world: World) -> None:
     waiting.join()
     assert found[0].revision == f"{number}.go"
     assert found[0].update is not None
-    update = statement.check(found[0].update, "cars", [world.store.fleet_keys.pem])
+    update = check(found[0].update, "cars", [world.store.fleet_keys.pem])
     assert update.index == number
     assert one.desired("?after=0&wait=50") == found[0], "what is known already is not waited for"
     assert not world.api.waiting

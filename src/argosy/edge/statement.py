@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 from cryptography.x509 import verification
 
-from .wire import Envelope, KeySet, Update, WireError
+from .wire import Envelope, Update, WireError
 
 UPDATE, KEYS = "application/vnd.argosy.update+json", "application/vnd.argosy.keys+json"
 MODEL, PREDICATE = "application/vnd.in-toto+json", "https://model_signing/signature/v1.0"
@@ -145,35 +145,6 @@ def opened(kind: str, envelope: Envelope, keys: Iterable[str]) -> bytes:
     if not signed_by(key, envelope.signature, pae(kind, envelope.payload)):
         raise BadStatement(f"the signature is not that of the fleet's key {envelope.key[:16]}")
     return envelope.payload
-
-
-def check(envelope: Envelope, fleet: str, keys: Iterable[str], signers: Iterable[str] = ()) -> Update:
-    """The update in an envelope, if one of the fleet's `keys` has signed it for this `fleet` and, where there are
-    `signers`, one of them the files of its package. Raises BadStatement."""
-    payload = opened(UPDATE, envelope, keys)
-    try:
-        update = msgspec.json.decode(payload, type=Update)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadStatement(f"the update that is signed cannot be read: {error}") from None
-    if update.fleet != fleet:
-        raise BadStatement(f"the update is one of the fleet '{update.fleet}', not of '{fleet}'")
-    if wanted := tuple(signers):
-        check_bundle(envelope.bundle, {each.path: each.sha256 for each in update.files}, wanted)
-    return update
-
-
-def renewed(believed: KeySet, sets: Iterable[Envelope]) -> KeySet:
-    """The set of keys to believe after those that came, each signed by a key of the one before. Raises BadStatement."""
-    for envelope in sets:
-        payload = opened(KEYS, envelope, believed.keys)
-        try:
-            found = msgspec.json.decode(payload, type=KeySet)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise BadStatement(f"the set of keys cannot be read: {error}") from None
-        if found.number != believed.number + 1 or not found.keys:
-            raise BadStatement(f"the set of keys {believed.number} is followed by {found.number}, or is empty")
-        believed = KeySet(number=found.number, keys=tuple(pem(public_key(each)) for each in found.keys))
-    return believed
 
 
 def check_bundle(data: bytes, files: dict[str, str], signers: Iterable[str]) -> None:

@@ -20,8 +20,8 @@ from argosy.edge.delta import Making
 from argosy_edge import fetch
 from argosy_edge.errors import BadPackage, StorageFull, Unavailable
 from argosy_edge.fetch import Counts, Fetcher, Interrupted, Stale
-from argosy_edge.transfer import PIECE, hashed
-from argosy_edge.wire import Transfer, TransferPlan, UpdateFile, WireError
+from argosy_edge.transfer import hashed
+from argosy_edge.wire import PIECE, Transfer, TransferPlan, UpdateFile, WireError
 
 RANDOM = np.random.default_rng(7)
 OLD = RANDOM.standard_normal(300_000).astype("f4").tobytes()
@@ -357,7 +357,7 @@ CHILD = """
 import sys, pathlib, msgspec
 from argosy_edge.errors import BadPackage, StorageFull, Unavailable
 from argosy_edge.fetch import Fetcher
-from argosy_edge.wire import TransferPlan, UpdateFile, WireError
+from argosy_edge.wire import PIECE, TransferPlan, UpdateFile, WireError
 from tests.distributions.edge.test_fetch import Platform
 root = pathlib.Path(sys.argv[1])
 platform = Platform(root / "ways")

@@ -39,7 +39,7 @@ print(json.dumps({name: size([name]) for name in closure("argosy-edge") - given}
 APPLY = """
 import json, sys
 from pathlib import Path
-from argosy_edge import transfer
+from argosy_edge import assemble
 from argosy_edge.wire import Transfer, UpdateFile, WireError
 import msgspec
 
@@ -47,11 +47,11 @@ assert "zstandard" not in sys.modules
 for words in json.load(sys.stdin):
     way, file = msgspec.json.decode(words["way"], type=Transfer), msgspec.json.decode(words["file"], type=UpdateFile)
     base = Path(words["old"]) if way.kind == "patch" else None
-    transfer.apply(way, Path(words["blob"]), Path(words["into"]), file, base)
+    assemble.apply(way, Path(words["blob"]), Path(words["into"]), file, base)
     damaged = Path(words["blob"]).read_bytes()
     Path(words["blob"]).write_bytes(damaged[:-3])
     try:
-        transfer.apply(way, Path(words["blob"]), Path(words["into"] + "-damaged"), file, base)
+        assemble.apply(way, Path(words["blob"]), Path(words["into"] + "-damaged"), file, base)
     except WireError:
         continue
     raise SystemExit("a blob that was cut was taken")

@@ -7,9 +7,9 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from argosy.capacity.affinity import chain
 from argosy.cli.main import argosy
 from argosy_simulators.routing import play as play_module
+from argosy_simulators.routing.affinity import chain
 from argosy_simulators.routing.engine import BLOCK, Cache, Engine, Hardware, Request
 from argosy_simulators.routing.loads import LOADS, Conversation, Load
 from argosy_simulators.routing.play import Play, curve, fleet, play

@@ -18,9 +18,10 @@ from typing import Protocol, Self
 
 import msgspec
 
+from .assemble import ChunkPlace, apply, chunks_of, pieces_of, spans
 from .durable import sync_folder
 from .errors import BadPackage, StorageFull, Unavailable
-from .transfer import LEAST, ChunkPlace, Piece, apply, chunks_of, hashed, pieces_of, spans
+from .transfer import LEAST, Piece, hashed
 from .wire import Transfer, TransferPlan, UpdateFile, WireError
 
 READ = 64 * 1024

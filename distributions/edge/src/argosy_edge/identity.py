@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
-from argosy_edge import __version__, durable, statement
+from argosy_edge import __version__, durable, signed, statement
 from argosy_edge.errors import BadPackage, InvalidArgument, NotFound, PermissionDenied
 from argosy_edge.wire import Enrolled, Envelope, Facts, KeySet
 
@@ -128,7 +128,7 @@ class Identity:
         enrolled = self.enrolled
         if not sets or enrolled is None:
             return
-        found = statement.renewed(KeySet(number=enrolled.number, keys=enrolled.keys), sets)
+        found = signed.renewed(KeySet(number=enrolled.number, keys=enrolled.keys), sets)
         self.keep(msgspec.structs.replace(enrolled, number=found.number, keys=found.keys), self.platform)
 
     @property

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import msgspec
 
-from argosy_edge import statement
+from argosy_edge import signed
 from argosy_edge.clock import Clock
 from argosy_edge.errors import AgentError, BadSignature, Unavailable
 from argosy_edge.fetch import Answer, Fetcher
@@ -88,7 +88,7 @@ class Remote:
             return None
         enrolled = self.enrolled
         try:
-            return statement.check(desired.update, enrolled.fleet, self.link.keys, enrolled.signers)
+            return signed.check(desired.update, enrolled.fleet, self.link.keys, enrolled.signers)
         except WireError as error:
             raise BadSignature(f"the update that the platform wants is not taken: {error}") from None
 

@@ -1,4 +1,4 @@
--- Sticky until saturated: which replica of a language model takes a request. `capacity/affinity.py` says why, and decides
+-- Sticky until saturated: which replica of a language model takes a request. Of the simulators, `routing/affinity.py` says why, and
 -- the same. A worker thread of Envoy has a state of its own, which lives as long as the listener. Amounts are bytes.
 
 local ffi = require("ffi")

@@ -10,7 +10,7 @@ import random
 
 import msgspec
 
-from argosy.capacity.affinity import chain
+from argosy_simulators.routing.affinity import chain
 from argosy_simulators.routing.engine import BLOCK, Hardware, Request
 
 

@@ -7,7 +7,7 @@ import bisect
 import random
 from collections.abc import Callable, Mapping
 
-from argosy.capacity.affinity import Affinity, PrefixIndex, Ticket
+from argosy_simulators.routing.affinity import Affinity, PrefixIndex, Ticket
 from argosy_simulators.routing.engine import BLOCK, Hardware, Request
 
 

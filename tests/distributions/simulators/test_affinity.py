@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from argosy.capacity.affinity import PATIENCE, Affinity, Candidate, Known, PrefixIndex, Ticket, chain, pick
+from argosy_simulators.routing.affinity import PATIENCE, Affinity, Candidate, Known, PrefixIndex, Ticket, chain, pick
 
 RATE = 1000.0
 

@@ -3,7 +3,7 @@
 A prompt is a chain of blocks, each of whose hashes names all before it as well (`chain`). `PrefixIndex` guesses what
 the cache of a replica holds from what it was sent. `pick` decides, from `Candidate`s alone. `Affinity` is the state:
 indexes, the ledger of what is in flight, and what was learned. Amounts are of any one unit, tokens or bytes.
-`gateway/lua/affinity.lua` decides the same in the gateway.
+`gateway/lua/affinity.lua` decides in the gateway; tests hold it to this.
 """
 
 import math
