@@ -53,6 +53,7 @@ def url(pushed, tmp_path):
         process.terminate()
 
 
+@pytest.mark.slow
 def test_a_code_is_the_same_text_in_sample_batch_and_request(run, url, rows, tmp_path):
     inputs = msgspec.json.decode(run("models", "show", "codes:1", "--json").stdout)["manifest"]["signature"]["inputs"]
     assert [(one["name"], one["datatype"]) for one in inputs] == [("zip", "BYTES"), ("n", "INT64")]

@@ -84,6 +84,7 @@ def test_bash_completes_commands_endpoints_models_and_versions(complete):
     assert complete("argosy serve nothing-like-it") == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
 def test_names_are_completed_where_the_registry_is_in_postgresql(monkeypatch, postgres, request):
     monkeypatch.setenv("ARGOSY_STORE_DATABASE", schema(postgres))

@@ -172,6 +172,7 @@ def test_platform(run, good, platform, place, tmp_path):
     assert good("ps")["endpoints"] == []
 
 
+@pytest.mark.slow
 def test_a_declaration_in_a_file(run, good, platform, place, tmp_path):
     for n in (1, 2):
         good("push", linear(tmp_path / f"m{n}.onnx", weight=float(n)), "--name", "lin")

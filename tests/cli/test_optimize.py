@@ -1,8 +1,10 @@
 import msgspec
+import pytest
 
 from tests.packaging.optimize.networks import network, rows
 
 
+@pytest.mark.slow
 def test_the_table_the_status_and_what_show_says(run, tmp_path):
     assert run("push", network(tmp_path / "net.onnx"), "--name", "net").exit_code == 0
     place = rows(tmp_path / "x.npz")

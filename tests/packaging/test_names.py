@@ -106,6 +106,7 @@ def test_classes_of_the_push(built, tmp_path, width):
     assert msgspec.json.decode(body) == {"predictions": [*KINDS]}
 
 
+@pytest.mark.slow
 def test_classes_take_the_place_of_numbers(built, tmp_path):
     source = pickled(LogisticRegression().fit(X, [0, 0, 1, 1]), tmp_path / "m.pkl")
     assert [spec.classes for spec in built(source, convert=False).manifest.signature.outputs] == [(), ("0", "1")]
@@ -113,7 +114,11 @@ def test_classes_take_the_place_of_numbers(built, tmp_path):
     assert [spec.classes for spec in named] == [("no", "yes")] * 2
 
 
-@pytest.mark.parametrize("targets", [[3, 3, 9, 9], ["no", "no", "yes", "yes"]], ids=["numbers", "texts"])
+@pytest.mark.parametrize(
+    "targets",
+    [[3, 3, 9, 9], pytest.param(["no", "no", "yes", "yes"], marks=pytest.mark.slow)],
+    ids=["numbers", "texts"],
+)
 def test_labels_that_classes_do_not_number(built, tmp_path, targets):
     source = pickled(RidgeClassifier().fit(X, targets), tmp_path / "m.pkl")
     with pytest.raises(InvalidArgument, match=r"gives 3, which none of 2|2 classes are named; .* gives label BYTES"):

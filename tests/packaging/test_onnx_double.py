@@ -48,7 +48,7 @@ def answers(model: Any, outputs: tuple[TensorSpec, ...], rows: np.ndarray, folde
     [
         RandomForestClassifier(10, max_depth=3, random_state=0),
         ExtraTreesClassifier(6, bootstrap=True, random_state=0),
-        HistGradientBoostingClassifier(max_iter=10, random_state=0),
+        pytest.param(HistGradientBoostingClassifier(max_iter=10, random_state=0), marks=pytest.mark.slow),
         GradientBoostingClassifier(n_estimators=10, random_state=0),
         RandomForestRegressor(10, random_state=0),
         DecisionTreeRegressor(max_depth=4, random_state=0),

@@ -76,6 +76,7 @@ def test_a_scikit_learn_pipeline_becomes_onnx(pusher, digits_joblib, digits_samp
     assert [v.number for v in pusher.store.registry.versions("digits")] == [1]
 
 
+@pytest.mark.slow
 def test_columns_of_several_kinds_become_one_input_each(pusher, people_joblib, people_sample, people):
     version = pusher(people_joblib, sample=people_sample)
     signature = version.manifest.signature
@@ -89,6 +90,7 @@ def test_columns_of_several_kinds_become_one_input_each(pusher, people_joblib, p
     assert (labels == np.where(people["city"] == "Rome", "yes", "no")).mean() > 0.99
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:self.within_class")
 def test_what_cannot_be_converted_stays_native_and_says_why(pusher, digits, tmp_path):
     from sklearn.neighbors import NearestCentroid
@@ -106,6 +108,7 @@ def test_what_cannot_be_converted_stays_native_and_says_why(pusher, digits, tmp_
     assert (label == model.predict(digits[0][:50])).all()
 
 
+@pytest.mark.slow
 def test_lightgbm_with_gaps_and_named_columns(pusher, trees, tmp_path):
     frame = pd.DataFrame(np.random.default_rng(1).normal(size=(40, 3)), columns=["c", "a", "b"])
     frame.loc[3, "b"] = np.nan
@@ -172,6 +175,7 @@ metadata: {license: MIT}
 """
 
 
+@pytest.mark.slow
 def test_an_mlflow_folder_with_its_signature_and_example(pusher, tmp_path):
     from sklearn.linear_model import LinearRegression
 

@@ -102,7 +102,8 @@ def until(process, text):
     raise AssertionError(f"it ended without saying {text!r}")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_interruption_leaves_nothing(start, tmp_path, number):
     process = start()
     until(process, "digits: training")

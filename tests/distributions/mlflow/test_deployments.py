@@ -37,6 +37,7 @@ def client(tmp_path, monkeypatch, mlflow):
     return mlflow.deployments.get_deploy_client("argosy")
 
 
+@pytest.mark.slow
 def test_mlflow_finds_the_target_and_prints_its_help(mlflow):
     done = subprocess.run(
         [sys.executable, "-m", "mlflow", "deployments", "help", "-t", "argosy"],

@@ -98,6 +98,7 @@ def test_the_mean_of_the_evidence_is_at_most_one_for_who_agrees_often_enough(n: 
     assert mean <= 1 + 1e-9
 
 
+@pytest.mark.slow
 def test_watched_at_every_pair_few_that_just_agree_are_rolled_back_and_five_percent_soon_are():
     rng = np.random.default_rng(7)
     bad = {0.01: 0, 0.05: 0}

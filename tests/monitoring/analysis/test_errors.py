@@ -98,11 +98,13 @@ def proofs(errors_c: float, margin: float, looks: int, rollouts: int, *, boldnes
     return out
 
 
+@pytest.mark.slow
 def test_candidates_at_the_margin_are_rarely_proven_however_the_day_goes():
     """2,000 rollouts at α = 5 %: at most 100 in the long run, 130 by three standard deviations."""
     assert np.isfinite(proofs(0.04, 0.02, 300, 2000)).sum() <= 130
 
 
+@pytest.mark.slow
 def test_equal_candidates_are_proven_sooner_than_by_their_own_rate_as_the_guess():
     assert np.median(proofs(0.02, 0.02, 200, 2000)) < 0.95 * np.median(proofs(0.02, 0.02, 200, 2000, boldness=1.0))
 

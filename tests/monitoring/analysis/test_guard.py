@@ -182,6 +182,7 @@ def test_a_tolerated_factor_of_latency_is_no_harm():
     assert decision.verdict != "rollback"
 
 
+@pytest.mark.slow
 def test_what_twin_processes_differ_by_is_no_harm_and_more_is():
     decision, state = run(Guard(), 400, "rollback", factor=1.045)
     assert (decision.verdict != "rollback", state.candidate.requests) == (True, 2000)
@@ -280,6 +281,7 @@ def test_harm_in_what_a_language_model_answers_is_rolled_back(candidate: dict[st
     assert state.timed == (SPEED, LONGER, SHORTER, REFUSALS)
 
 
+@pytest.mark.slow
 def test_harmless_answers_are_left_alone_and_proven():
     """At α = 1 %, and within the margins: 1.1 × the length, a percent more refusals, a few more answers cut off."""
     found = [
@@ -312,6 +314,7 @@ def test_lengths_past_the_margin_are_never_proven():
         assert decision.verdict != "advance"
 
 
+@pytest.mark.slow
 def test_a_margin_that_is_not_kept_is_never_proven():
     decision, _ = speak(300, "advance", guard=Guard(margin=0.05, token_margin=1.1, latency_tolerance=1.09), each=1.15)
     assert decision.verdict != "advance"
@@ -323,6 +326,7 @@ def test_shares_of_evidence_sum_to_one():
     assert sum(evidence.weights(Guard(), evidence.start()).values()) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_healthy_candidates_are_left_alone():
     verdicts = [run(Guard(), 60, "rollback", seed=seed)[0].verdict for seed in range(20)]
     assert verdicts.count("rollback") <= 2

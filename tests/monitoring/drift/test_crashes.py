@@ -93,6 +93,7 @@ def test_a_look_that_dies_at_any_change_of_the_disk(
     assert number > 5
 
 
+@pytest.mark.slow
 def test_looks_that_are_killed_at_any_moment(
     recorded: Path, undisturbed: tuple[list[Finding], set[tuple[str, str]]], tmp_path: Path
 ):

@@ -55,6 +55,7 @@ def test_a_new_category_is_found():
     assert [one.column for found in looks for one in found.alarms] == ["c0"]
 
 
+@pytest.mark.slow
 def test_columns_that_are_copies_of_one_another_raise_no_more_alarms():
     alarms = 0
     for seed in range(2):

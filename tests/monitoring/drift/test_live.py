@@ -87,6 +87,7 @@ def test_a_platform_that_is_killed_while_it_looks_does_so_again(world: World, be
     assert platform.stop() == 0
 
 
+@pytest.mark.slow
 def test_a_platform_that_ends_does_not_wait_for_a_look(world: World, begin: Callable[[], Up]):
     platform = begin().ready()
     (child,) = until(lambda: comparing(platform))

@@ -137,7 +137,7 @@ def test_a_window_of_one_row(world: World):
         assert sum(found["age"].detail["current"]) == 1
 
 
-@pytest.mark.parametrize(("older", "verdict"), [(0.0, "no drift"), (10.0, "drift")])
+@pytest.mark.parametrize(("older", "verdict"), [pytest.param(0.0, "no drift", marks=pytest.mark.slow), (10.0, "drift")])
 def test_a_window_of_a_million_rows(world: World, older: float, verdict: str):
     """Of the very rows of the reference: much data alone raises no alarm."""
     sample = shop.rows(200, seed=7)

@@ -42,6 +42,7 @@ def kept(world: World) -> Any:
     return parquet().read_table(world.home.root / "drift/shop.rows")
 
 
+@pytest.mark.slow
 def test_columns_that_change_their_relation_alone_are_found(world: World):
     world.pass_hour()
     assert last(world) == {}

@@ -133,6 +133,7 @@ def feed(root, event):
         join(root)
 
 
+@pytest.mark.slow
 @settings(max_examples=10, phases=(Phase.explicit, Phase.generate))
 @given(st.lists(events, max_size=14), st.randoms(use_true_random=False))
 def test_steps_in_any_order_give_what_one_step_gives(tmp_path_factory, history, chance):
@@ -165,6 +166,7 @@ def test_files_of_a_day_are_merged(tmp_path, monkeypatch):
     assert rows(folder(tmp_path)).num_rows == 8
 
 
+@pytest.mark.slow
 def test_a_step_killed_at_any_moment_is_made_good_by_the_next(tmp_path):
     chance = random.Random(3)
     predict(tmp_path, *((f"r{n}", n * 600, n % 3) for n in range(400)))

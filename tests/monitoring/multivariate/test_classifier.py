@@ -26,6 +26,7 @@ def test_the_rows_it_names_are_the_ones_that_are_new():
     assert found.causes[0].name == "0"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("learner", "columns"), [(classifier.trees(10), 4), (classifier.linear(), 16)])
 def test_no_more_alarms_than_its_level(learner: classifier.Learner, columns: int):
     """20 windows without a shift: more than 4 below 5 % come once in 400 times for a test that keeps its level."""

@@ -29,6 +29,7 @@ def accuracy(package, rows):
     return float(((answers(package, rows) >= 0.5) == rows["bought"]).mean())
 
 
+@pytest.mark.slow
 def test_an_estimate_is_what_labels_say_later(home, package, watch):
     rows = world(2000, seed=5)
     ids = record(home, package, rows, 0)

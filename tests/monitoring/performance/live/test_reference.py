@@ -52,6 +52,7 @@ def test_what_the_model_answers_is_kept_with_features_and_labels(
     assert 0.75 < float((rows.decided == rows.labels).mean()) < 0.9
 
 
+@pytest.mark.slow
 def test_a_later_change_of_the_file_does_no_harm(home: Home, held_out: Path, package: Package, version: Version):
     endpoint = declared(held_out)
     check_monitorable(home, endpoint, package)
@@ -65,6 +66,7 @@ def test_a_later_change_of_the_file_does_no_harm(home: Home, held_out: Path, pac
         check_monitorable(home, declared(held_out), package)
 
 
+@pytest.mark.slow
 def test_another_version_answers_anew_and_the_same_one_once(
     home: Home, held_out: Path, package: Package, version: Version
 ):
@@ -137,6 +139,7 @@ def test_what_the_log_hides_is_in_no_copy_of_ours(home: Home, held_out: Path, pa
         check_monitorable(home, Endpoint(name="s", model="shop:1", monitor=Monitor(segments=("city",))), package)
 
 
+@pytest.mark.slow
 def test_what_no_declaration_needs_is_removed_after_a_day(
     home: Home, held_out: Path, package: Package, version: Version
 ):
