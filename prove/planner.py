@@ -2,7 +2,7 @@
 
 Ten regions, 8 kinds of GPU, 50 models of two sizes of requests, two markets: 160 supplies of 8 to 192 GPUs each, with
 prices and round trips of shared/data and a demand that takes three quarters of the GPUs; without any one region 0.8 of
-the demand of each model can be served, without the spot market 0.4. Plans are checked by `planner/check.py`, which
+the demand of each model can be served, without the spot market 0.4. Plans are checked by `prove/plancheck.py`, which
 shares nothing with what makes them; the bound is the plan's own. Then three models change by up to a quarter,
 then a supply is lost, and a plan is made anew from the last one.
 
@@ -18,9 +18,9 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 
-from argosy.capacity.planner.check import check
 from argosy.capacity.planner.problem import Plan, Problem
 from argosy.capacity.planner.solve import Planner
+from prove.plancheck import check
 from prove.planning import draw
 
 FLOOR, USED = 0.02, 0.7

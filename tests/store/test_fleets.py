@@ -182,7 +182,6 @@ def test_a_device_is_asked_what_it_is_assigned_to(fleets: Fleets, devices: Devic
     asked = fleets.asked("a")
     assert asked is not None
     assert (asked.number, asked.state, asked.envelope) == (2, "paused", b"signed")
-    assert [each.id for each in fleets.unassigned("cars", 2)] == ["b"]
     assert fleets.asked("c") is None
     assert [each.number for each in fleets.deployments("cars")] == [2, 1]
     assert [each.number for each in fleets.deployments(states=("running",))] == [1]
@@ -198,7 +197,6 @@ def test_a_device_that_is_left_out_keeps_what_it_has(fleets: Fleets, devices: De
     fleets.assign([out], {"wave": 1})
     assert devices.get("a").assigned == 1
     assert fleets.deployment("cars", number).policy == {"wave": 1}
-    assert fleets.unassigned("cars", number) == []
 
 
 def said(name: str, number: int, **others: object) -> Reported:
@@ -230,7 +228,7 @@ def test_what_is_over_stays_as_it_ended(fleets: Fleets, devices: Devices) -> Non
     number = deployed(fleets, "a")
     for at, state in enumerate(("trial", "rolled_back", "committed"), 1):
         fleets.report([said("a", at, outcomes=((number, state, f"because {at}"),))], NOW + at)
-    found = fleets.of_device("a")[0]
+    found = fleets.assignments("cars", number)[0]
     assert (found.state, found.reason, found.changed) == ("rolled_back", "because 2", NOW + 2)
     waves = fleets.waves("cars", number)
     assert [(each.wave, each.state, each.devices) for each in waves] == [(0, "rolled_back", 1)]

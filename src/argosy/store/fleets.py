@@ -287,10 +287,6 @@ class Fleets:
         mine = (A.fleet == fleet, A.deployment == number, *where)
         return ASSIGNMENTS.read(self.database, *mine, order=(A.wave, A.device), most=most)
 
-    def of_device(self, device: str, most: int | None = None) -> list[Assignment]:
-        """The assignments of a device, the newest first."""
-        return ASSIGNMENTS.read(self.database, A.device == device, order=(A.deployment.desc(),), most=most)
-
     def waves(self, fleet: str, number: int) -> list[WaveCount]:
         """What a deployment has come to, by wave and state."""
         sums = [sa.func.sum(A[name]) for name in WaveCount._fields[3:]]
@@ -306,11 +302,6 @@ class Fleets:
         query = sa.select(A.state, A.reason, count, sa.func.min(A.device)).where(*where).group_by(A.state, A.reason)
         with self.database.read() as connection:
             return [WaveReason(*row) for row in connection.execute(query.order_by(count.desc(), A.state).limit(most))]
-
-    def unassigned(self, fleet: str, number: int, most: int | None = None) -> list[Device]:
-        """Active devices of a fleet that have no assignment to this deployment, by name."""
-        has = sa.select(A.device).where(A.device == D.id, A.deployment == number).exists()
-        return self.devices.of_fleet(fleet, D.state == "active", ~has, most=most)
 
     def packages(self, device: str, most: int = 20) -> list[str]:
         """The digests of the packages that a device may have: those of its last deployments."""

@@ -1,10 +1,10 @@
 import pytest
 
 from argosy.capacity.planner import reasons
-from argosy.capacity.planner.check import check
 from argosy.capacity.planner.problem import Demand, Problem, Profile, Supply
 from argosy.capacity.planner.reasons import conflict, explain, find, nowhere, settled
 from argosy.capacity.planner.whole import solve
+from prove.plancheck import check
 
 pytest.importorskip("highspy")
 

@@ -4,11 +4,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from argosy.capacity.planner.check import check
 from argosy.capacity.planner.parts import parts
 from argosy.capacity.planner.problem import Demand, Problem, Profile, Supply
 from argosy.capacity.planner.route import route
 from argosy.capacity.planner.solve import Planner, bound, solve
+from prove.plancheck import check
 
 pytest.importorskip("highspy", reason="the extra `place` is not installed")
 

@@ -2,10 +2,10 @@ from random import Random
 
 import pytest
 
-from argosy.capacity.planner.check import check
 from argosy.capacity.planner.problem import Demand, Problem, Profile, Supply
 from argosy.capacity.planner.solve import solve as search
 from argosy.capacity.planner.whole import solve
+from prove.plancheck import check
 
 pytest.importorskip("highspy")
 
