@@ -6,9 +6,11 @@ import pytest
 from msgspec.structs import replace
 
 from argosy.api.route import Why
-from argosy.api.supply import NewLaunch, WhichLaunches, end, launch, launches
+from argosy.api.supply import NewLaunch, WhichLaunches, end, groups, launch, launches
 from argosy.spec.errors import InvalidArgument, NotFound, Unavailable
-from argosy.spec.supply import SupplySettings
+from argosy.spec.supply import MachineGroup, SupplySettings
+from argosy.supply.commands import Commands
+from argosy.supply.groups import Groups
 from tests.supply.conftest import OFFER, scene
 
 __all__ = ["scene"]
@@ -35,6 +37,16 @@ async def test_a_launch_is_written_down_once_and_done_by_the_next_round(scene):
     assert (await end(services(it), "a1", Why())).state == "ending"
     it.rounds(2)
     assert (await end(services(it), made.id, Why())).state == "ended"
+
+
+async def test_groups_are_listed_as_they_stand(scene, tmp_path):
+    it = scene()
+    settings = SupplySettings(groups={"g": MachineGroup(machines=1, gpu="A10G")})
+    made = Groups(it.launcher, settings, Commands(tmp_path / "log"), clock=it.clock)
+    made.turn()
+    it.rounds(20)
+    (found,) = (await groups(SimpleNamespace(groups=made))).groups
+    assert (found.name, found.ready, found.on_demand, found.hourly) == ("g", 1, 1, 1.0)
 
 
 async def test_what_differs_is_listed(scene):

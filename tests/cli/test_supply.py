@@ -108,3 +108,15 @@ def test_down_says_what_stays_launched(run, place):
             offer = Offer(provider="here", region="", instance="x", price=0.25)
             Launches(database).intend(Launch(id=f"argosy-1-{number}", offer=offer, asked=1.0))
     assert "2 machines stay launched at 0.50 $/h" in run("down").stderr
+
+
+def test_groups_with_what_is_ready_of_them(run, api):
+    group = {"name": "g", "market": "spot", "wanted": 4, "ready": 3, "spot": 3, "on_demand": 0, "coming": 1}
+    group |= {"leaving": 0, "hourly": 0.9, "risk": 0.0123, "reason": "3 on spot\x1b[31m"}
+    api({"groups": [group]}, {"groups": [group | {"risk": None}]}, {"groups": []})
+    said = run("supply", "groups").output
+    assert "3/4" in said
+    assert "1.23%" in said
+    assert "\x1b" not in said
+    assert json.loads(run("supply", "groups", "--json").output)["groups"][0]["risk"] is None
+    assert "names none" in run("supply", "groups").output

@@ -22,6 +22,7 @@ from argosy.spec.settings import Home, Settings
 from argosy.store.ledger import Cause
 from argosy.store.plans import Plans
 from argosy.store.store import Store
+from argosy.supply.groups import Groups
 from argosy.supply.launcher import Launcher
 from argosy.targets.several import Targets
 from argosy.telemetry.rates import Meter
@@ -45,6 +46,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     costs: CostLedger
     intake: DeviceIntake
     launcher: Launcher
+    groups: Groups
     followers: Followers | None = None
     regions: Holder
     plans: Plans

@@ -11,6 +11,7 @@ from argosy.api.route import Route, Services, Why
 from argosy.spec.errors import InvalidArgument, NotFound
 from argosy.spec.offer import Launch, Market
 from argosy.supply import offers
+from argosy.supply.groups import GroupStatus
 from argosy.supply.launcher import Launcher, pick
 from argosy.supply.sweep import Finding
 
@@ -54,6 +55,17 @@ async def launches(services: Services, query: WhichLaunches) -> LaunchList:
     return LaunchList(launches=found, findings=[each for one in launcher.findings.values() for each in one])
 
 
+class GroupList(msgspec.Struct, frozen=True, kw_only=True):
+    """The groups of machines that are kept ready."""
+
+    groups: list[GroupStatus]
+
+
+async def groups(services: Services) -> GroupList:
+    """How the groups of machines stand."""
+    return GroupList(groups=await asyncio.to_thread(services.groups.status))
+
+
 async def launch(services: Services, token: str, body: NewLaunch) -> Launch:
     """Have a machine launched. The same token again is the same launch. It is answered as it is written down."""
     launcher = services.launcher
@@ -90,6 +102,7 @@ async def end(services: Services, name: str, query: Why) -> Launch:
 
 ROUTES = (
     Route("GET", "/v1/launches", launches, "Launches of machines"),
+    Route("GET", "/v1/groups", groups, "Groups of machines that are kept ready"),
     Route("PUT", "/v1/launches/{token}", launch, "Launch a machine", status=202),
     Route("DELETE", "/v1/launches/{name}", end, "End a machine", status=202),
 )

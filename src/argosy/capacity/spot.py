@@ -70,12 +70,14 @@ class SpotObservation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SpotDecision(msgspec.Struct, frozen=True, kw_only=True):
-    """By zone: replicas to launch and to stop. `on_demand`: how many there are to be, from the next look on."""
+    """By zone: replicas to launch and to stop. `on_demand`: how many there are to be, from the next look on. `risk`:
+    the chance that fewer than wanted are ready then; None where nothing was weighed."""
 
     launch: tuple[int, ...]
     stop: tuple[int, ...]
     on_demand: int
     reason: str
+    risk: float | None = None
 
 
 class SpotState(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,20 +170,23 @@ def _weigh(hedge: Hedge, seen: SpotObservation, state: SpotState, hour: int) -> 
     weight = hedge.weight * math.exp(max(-4.0, min(4.0, -hedge.gain * surplus)))
     whole = hedge.replicas * hedge.on_demand
 
-    def cost(one: Choice) -> float:
-        spot = sum(zones[place].price * count for place, count in enumerate(one.kept))
-        spot += sum(zones[place].price for place in one.again)
-        spot += sum(zones[place].price * starts[place] for place in one.anew)
-        expected = sum(one.kept) + len(one.again) + sum(starts[place] for place in one.anew)
+    def chances(one: Choice) -> list[Held]:
         held = [
             Held(zones[place].region, count + (place in one.again), risks[place])
             for place, count in enumerate(one.kept)
             if count
         ]
-        held += [Held(zones[at].region, 1, 1 - starts[at] * (1 - hedge.fresh), runs=False) for at in one.anew]
+        new = [Held(zones[at].region, 1, 1 - starts[at] * (1 - hedge.fresh), runs=False) for at in one.anew]
+        return held + new
+
+    def cost(one: Choice) -> float:
+        spot = sum(zones[place].price * count for place, count in enumerate(one.kept))
+        spot += sum(zones[place].price for place in one.again)
+        spot += sum(zones[place].price * starts[place] for place in one.anew)
+        expected = sum(one.kept) + len(one.again) + sum(starts[place] for place in one.anew)
         missing = hedge.value * max(0.0, hedge.replicas - expected) / hedge.replicas
         given_up = hedge.calm * (sum(seen.ready) - sum(one.kept))
-        risk = shortage(held, hedge.replicas - one.on_demand)
+        risk = shortage(chances(one), hedge.replicas - one.on_demand)
         return (spot + one.on_demand * hedge.on_demand) / whole + weight * risk + missing + given_up
 
     options = _options(hedge, seen, state, risks, starts)
@@ -194,7 +199,8 @@ def _weigh(hedge: Hedge, seen: SpotObservation, state: SpotState, hour: int) -> 
         f"{sum(best.kept)} on spot for {spot:.2f} an hour, {sum(launch)} launched, {best.on_demand} on demand for "
         f"{best.on_demand * hedge.on_demand:.2f}; {hedge.replicas} on demand alone would cost {whole:.2f}"
     )
-    return SpotDecision(launch=tuple(launch), stop=tuple(stop), on_demand=best.on_demand, reason=reason)
+    risk = min(1.0, shortage(chances(best), hedge.replicas - best.on_demand))
+    return SpotDecision(launch=tuple(launch), stop=tuple(stop), on_demand=best.on_demand, reason=reason, risk=risk)
 
 
 def _options(

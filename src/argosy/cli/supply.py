@@ -33,6 +33,19 @@ FINDINGS: Columns = {
     "what": lambda row: printable(row["said"]),
 }
 
+GROUPS: Columns = {
+    "group": "name",
+    "market": "market",
+    "ready": lambda row: f"{row['ready']}/{row['wanted']}",
+    "spot": "spot",
+    "on demand": "on_demand",
+    "coming": "coming",
+    "leaving": "leaving",
+    "$/h": ("hourly", lambda price: f"{price:,.3f}"),
+    "risk": ("risk", lambda risk: "" if risk is None else f"{risk:.2%}"),
+    "why": lambda row: printable(row["reason"]),
+}
+
 
 @click.group(cls=Group)
 def supply() -> None:
@@ -70,6 +83,22 @@ def every(days: float, as_json: bool) -> None:
             table(FINDINGS, found["findings"])
 
     emit(found, as_json, render)
+
+
+@supply.command(cls=Command)
+@json_option
+def groups(as_json: bool) -> None:
+    """List the groups of machines that are kept ready: `supply.groups` in config.yaml.
+
+    The risk is the chance that fewer than wanted are ready at the next look. JSON: {groups: [{name, market, wanted,
+    ready, spot, on_demand, coming, leaving, hourly, risk, reason}]}.
+
+    \b
+    Example:
+      argosy supply groups
+    """
+    found = control().get("/v1/groups")
+    emit(found, as_json, lambda: table(GROUPS, found["groups"], empty="supply.groups in config.yaml names none"))
 
 
 @supply.command(cls=Command)

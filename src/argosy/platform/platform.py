@@ -68,6 +68,8 @@ from argosy.store.plans import Plans
 from argosy.store.store import Store
 from argosy.store.usage import totals
 from argosy.supply import providers
+from argosy.supply.commands import Commands
+from argosy.supply.groups import Groups
 from argosy.supply.launcher import Launcher
 from argosy.supply.watch import HostWatch
 from argosy.telemetry.history import Minutes
@@ -134,6 +136,7 @@ class Platform:
         reach, every = (self.gateway or self.routing).url, settings.supply.canaries
         self.hosts = HostWatch(store, self._view, reach, self.incidents.report, every)
         self.launcher = Launcher(Launches(store.database), providers.of(settings))
+        self.groups = Groups(self.launcher, settings.supply, Commands(home.logs / "groups.log"))
         self.recording.fleets = lambda: self.intake.logged
         self.lost = LostDevices(store, self.incidents.report, settings.devices.silent)
         self.triggers = Triggers(home, self.state, self.incidents.report, store=settings.payload.store, allowed=allowed)
@@ -192,6 +195,7 @@ class Platform:
             costs=self.costs,
             intake=self.intake,
             launcher=self.launcher,
+            groups=self.groups,
             followers=self.followers,
             regions=self.regions,
             plans=self.plans,
@@ -310,6 +314,7 @@ class Platform:
         yield "silence", self.lost.run
         if self.launcher.providers:
             yield "launches", self.launcher.run
+            yield "groups", self.groups.run
         yield "hosts", self.hosts.run
         yield "incidents", self.incidents.run
         yield "slos", self.slos.run

@@ -103,6 +103,11 @@ class Launches:
         where = (L.asked < end, sa.or_(L.state.in_(LIVE), L.ended >= begin))
         return ROWS.read(self.database, *where, order=(L.asked.desc(), L.id), most=MOST)
 
+    def of(self, prefix: str, since: float) -> list[Launch]:
+        """Those whose id begins so, and that are not over, or ended after a moment; the oldest first."""
+        where = (L.id.startswith(prefix, autoescape=True), sa.or_(L.state.in_(LIVE), L.ended >= since))
+        return ROWS.read(self.database, *where, order=(L.asked, L.id))
+
     def at(self, address: str) -> Launch | None:
         """The one that serves at an address, or whose machine has this name."""
         here = (L.state.in_(LIVE), sa.or_(L.address == address, L.machine == address))

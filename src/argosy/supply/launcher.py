@@ -91,6 +91,7 @@ class Launcher:
     ) -> None:
         self.launches, self.providers = launches, providers
         self.findings: dict[str, list[Finding]] = {}
+        self.settled = SETTLED
         self._patience, self._clock = patience or Patience(), clock
         self._platform = launches.database.platform()
         self._memory: dict[str, Memory] = {}
@@ -145,7 +146,7 @@ class Launcher:
         """One round, and the seconds until the next."""
         differs = any(each.ends or each.kind == "lost" for each in self.tend(name))
         moving = any(each.state != "ready" for each in self.launches.live(name))
-        return PERIOD if moving or differs else SETTLED
+        return PERIOD if moving or differs else self.settled
 
     def tend(self, name: str) -> list[Finding]:
         """One round: compare, ask, take, end. What differed. Raises Unavailable where the provider does not answer:
