@@ -10,6 +10,7 @@ import msgspec
 
 from argosy.gateway.bootstrap import bootstrap
 from argosy.gateway.model import GatewayConfig
+from argosy.gateway.peers import behind
 from argosy.gateway.snapshot import Snapshot
 from argosy.process.envoy import Resource
 from argosy.spec.errors import Internal
@@ -53,6 +54,8 @@ def _static_tls(socket: Resource) -> Resource:
 
 
 def _with_hosts(cluster: Resource, snapshot: Snapshot) -> Resource:
+    if behind(cluster):
+        return _plain(cluster)
     copy = {key: value for key, value in _plain(cluster).items() if key != "eds_cluster_config"}
     return {**copy, "type": "STATIC", "load_assignment": _plain(snapshot.hosts[cluster["name"]])}
 
@@ -70,7 +73,7 @@ async def validate(binary: Path, bootstrap: dict[str, Any], folder: Path) -> Non
 
 def check_snapshot(snapshot: Snapshot) -> None:
     """What must hold of every snapshot; a violation is a bug of ours."""
-    if snapshot.clusters.keys() != snapshot.hosts.keys():
+    if {name for name, each in snapshot.clusters.items() if not behind(each)} != snapshot.hosts.keys():
         raise Internal("gateway snapshot: clusters and their hosts differ")
     for table in (snapshot.listeners, snapshot.clusters, snapshot.routes, snapshot.secrets):
         for name, resource in table.items():

@@ -1,5 +1,6 @@
 """Gateways of two regions: what no replica of one answers, the other does, and nothing crosses a second border."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from argosy.gateway.gateway import Gateway
 from argosy.gateway.model import EndpointRoute, Tls, Upstream, Waiting
 from argosy.spec.address import Address
 from argosy.spec.errors import InvalidArgument
+from argosy.spec.limits import Limits
 from argosy.spec.region import Peer
+from prove.delay import Link
 from tests.gateway.grpc_kit import infer, served, with_client
 from tests.gateway.kit import KEY, Load, api_key, http, one, revision, shared
 from tests.gateway.test_language import CHAT, MESSAGES, chat, engine_replica, events, model, version
@@ -69,6 +72,7 @@ async def test_a_peer_answers_once_the_replicas_here_are_dead(gateway, west, rep
     assert [each["region"] for each in asked] == [None, *["west"] * 20]
     answered = [each for each in lines(west) if each["path"] == INFER]
     assert [(each["peer"], each["key"], each["region"]) for each in answered] == [(True, "k1", None)] * 20
+    assert {each["protocol"] for each in answered} == {"HTTP/2"}
 
 
 async def test_what_comes_from_a_peer_goes_no_further_and_nobody_else_is_one(gateway, west, replica):
@@ -213,6 +217,55 @@ async def test_nobody_waits_for_a_region_that_is_gone(gateway, replica):
 
 
 @pytest.mark.slow
+async def test_what_waits_on_a_link_that_falls_silent_is_answered_by_the_next_region(gateway, west, config, replica):
+    b, c = await replica("b"), await replica("c")
+    north = Gateway(msgspec.structs.replace(config, run_dir=f"{config.run_dir}-north"))
+    await west.start([one(b, auth=False, peers=(east(),))])
+    await north.start([one(c, auth=False, peers=(east(token=TOKEN + "2"),))])
+    link = await Link(*await west.address(), 0.0).start()
+    try:
+        host, port = link.address
+        first = await peer(west, host=host, port=port, rank=1)
+        then = await peer(north, "north", rank=2, token=TOKEN + "2")
+        await gateway.start([EndpointRoute(endpoint="digits", peers=(first, then), auth=False)])
+        async with await http(gateway) as client:
+            client.timeout = 60
+            assert (await client.post(INFER, content=b"x")).json()["replica"] == "b"
+            link.cut()
+            answers = await asyncio.gather(*(client.post(INFER, content=b"x") for _ in range(10)))
+            assert {each.json()["replica"] for each in answers} == {"c"}
+            link.heal()
+            async with asyncio.timeout(60):
+                while (await client.post(INFER, content=b"x")).json()["replica"] != "b":
+                    await asyncio.sleep(0.2)
+    finally:
+        await link.stop()
+        await north.stop(0.5)
+
+
+async def test_what_is_under_way_may_go_elsewhere_after_the_routes_have_changed(gateway, west, replica):
+    a, b = await replica("a"), await replica("b")
+
+    async def held(request):
+        a.arrived.set()
+        await asyncio.Event().wait()
+
+    a.handler = held
+    await west.start([one(b, auth=False, peers=(east(),))])
+    route = one(a, auth=False, peers=(await peer(west),))
+    await gateway.start([route])
+    async with await http(gateway) as client:
+        client.timeout = 60
+        asked = asyncio.create_task(client.post(INFER, content=b"x"))
+        await a.arrived.wait()
+        await gateway.apply([msgspec.structs.replace(route, limits=Limits(connections=99))])
+        await gateway.sweep(0)
+        await a.stop()
+        answer = await asked
+        assert answer.json()["replica"] == "b"
+
+
+@pytest.mark.slow
 async def test_nothing_is_lost_while_the_replicas_here_die(gateway, west, replica):
     a, b = await replica("a"), await replica("b")
     await west.start([one(b, auth=False, peers=(east(),))])
@@ -221,7 +274,7 @@ async def test_nothing_is_lost_while_the_replicas_here_die(gateway, west, replic
         await a.arrived.wait()
         await a.stop()
         before = len(b.seen)
-        while len(b.seen) < before + 500:
+        while len(b.seen) < before + 200:
             b.arrived.clear()
             await b.arrived.wait()
         await a.start()

@@ -12,16 +12,10 @@ pytestmark = [
 ]
 
 
-SILENT = ("they are back", "Frankfurt is cut off")
-"""A link falls silent between them. What is on its way over it then, or sent before a check finds out, waits for its
-time limit: Envoy ends no HTTP stream because of a failed check. On a quiet machine nothing is on that link."""
-
-
 async def test_nothing_is_lost_but_what_was_in_flight(tmp_path_factory: pytest.TempPathFactory):
     folder: Path = tmp_path_factory.mktemp("r")
     phases, problems = await regions.run(folder, 0.1, 8.0)
     assert problems == []
-    assert {each.name: each.losses for each in phases if each.losses and each.name not in SILENT} == {}
-    assert all(loss.startswith("0 after ") for each in phases if each.name in SILENT for loss in each.losses)
+    assert {each.name: each.losses for each in phases if each.losses} == {}
     shares = {each.name: each.shares for each in phases}
     assert shares["Frankfurt's replicas as well"].keys() == {"washington"}

@@ -46,6 +46,7 @@ def cluster(endpoint: EndpointRoute, revision: RevisionRoute, protocol: str) -> 
     limits = endpoint.limits
     budget = {"budget_percent": {"value": limits.retry_budget_percent}, "min_retry_concurrency": limits.retry_minimum}
     found = {**pool(protocol, limits, about, retry_budget=budget), "outlier_detection": OUTLIERS}
+    found = peers.here(found) if endpoint.elsewhere else found
     return {**found, "load_balancing_policy": _by_prefix()} if protocol == ENGINE else found
 
 
@@ -105,9 +106,10 @@ def beside(name: str, path: str, limits: Limits) -> tuple[str, Resource, tuple[U
     return f"@{name}/{digest(resource)}", resource, (Upstream(replica=name, http=Address(path=path)),)
 
 
-def elsewhere(endpoint: EndpointRoute, protocol: str) -> Resource:
-    """The cluster of an endpoint that no replica here answers, before `peers.beyond`."""
-    return {**pool(protocol, endpoint.limits, {"endpoint": endpoint.endpoint}), "outlier_detection": OUTLIERS}
+def elsewhere(endpoint: EndpointRoute) -> Resource:
+    """The cluster of the gateways of an endpoint's peers."""
+    resource = {**pool(GRPC, endpoint.limits, {"endpoint": endpoint.endpoint}), "outlier_detection": OUTLIERS}
+    return peers.gateways(resource, endpoint)
 
 
 def activator(endpoint: EndpointRoute, protocol: str) -> Resource:
@@ -142,7 +144,8 @@ def hosts(
     ]
     groups: Resource = {"endpoints": [{"lb_endpoints": members}] * bool(members)}
     if elsewhere:
-        groups = peers.localities(members, elsewhere, last=peers.PEERS in cluster_name)
+        gateways = [[peers.host(each)] for each in elsewhere]
+        groups = peers.priorities(gateways if peers.PEERS in cluster_name else [members] * bool(members))
     return typed("envoy.config.endpoint.v3.ClusterLoadAssignment", cluster_name=cluster_name, **groups)
 
 

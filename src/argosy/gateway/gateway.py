@@ -16,6 +16,7 @@ from argosy.gateway.files import XdsFiles
 from argosy.gateway.listener import NAME
 from argosy.gateway.memo import Memo
 from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig
+from argosy.gateway.peers import behind
 from argosy.gateway.snapshot import CDS, LDS, RDS, SDS, XDS_FOLDER, EndpointClusters, Snapshot, build_snapshot
 from argosy.gateway.subscriptions import Refused, Subscriptions
 from argosy.process.envoy import Files, Resource, find
@@ -223,11 +224,13 @@ class Gateway:
         if written is None or not self._retired:
             return
         active = await self.process.admin.active()
+        groups = [[each["name"], *behind(each)] for each in written.resources]
+        busy = {name for group in groups if any(map(active.get, group)) for name in group}
         now = time.monotonic()
         gone = {
             name
             for name, since in self._retired.items()
-            if now - since >= (self.config.drain_seconds if active.get(name) else grace)
+            if now - since >= (self.config.drain_seconds if name in busy else grace)
         }
         if gone:
             left = [each for each in written.resources if each["name"] not in gone]

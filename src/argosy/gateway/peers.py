@@ -1,9 +1,12 @@
-"""Other regions: clusters whose last hosts are the gateways of peers, and how two gateways know each other.
+"""Other regions: a cluster of the gateways of peers, what leads to it, and how two gateways know each other.
 
-A cluster of an endpoint that has peers exists twice. The one for callers has the replicas here first, then each peer as
-a priority of its own; the one for peers has the replicas here alone, so that no request crosses a second border. Which
-one a request gets is decided by a header with a secret of the two regions, which no client knows. The gateway that
-sends has checked the caller's key, and says whose it is.
+Requests of callers go to an aggregate: the replicas here first, then each peer as a priority of its own. What comes
+from a peer goes to the cluster of the replicas here, so that no request crosses a second border. Which one a request
+gets is decided by a header with a secret of the two regions, which no client knows. The gateway that sends has checked
+the caller's key, and says whose it is.
+
+Gateways speak HTTP/2 with each other: a connection whose pings are not answered is ended, and each request that waits
+on it is tried elsewhere. HTTP/1 has nothing that tells a silent link from a slow answer.
 """
 
 import ssl
@@ -11,14 +14,15 @@ from collections.abc import Iterable
 
 from argosy.gateway.access_log import MODEL
 from argosy.gateway.model import EndpointRoute
-from argosy.process.envoy import Resource, extension, set_header
+from argosy.process.envoy import Resource, extension, set_header, typed
 from argosy.serving.internal_headers import KEY
 from argosy.spec.region import Peer
 
 BEYOND = "+"
-"""What the protocol of a cluster ends with that has peers among its hosts."""
+"""What the protocol of an aggregate ends with."""
 PEERS = "@peers"
-"""Stands where a revision stands in the name of the cluster of peers alone; no revision can be called that."""
+"""Stands where a revision stands in the name of the cluster of peers, and of the aggregate that has no replicas; no
+revision can be called that."""
 TOKEN, WHOSE = "x-argosy-peer", "x-argosy-peer-key"
 """Headers from peer to peer: the secret of the two, and the id of the caller's key."""
 SECRET = f"%METADATA(UPSTREAM_HOST:{MODEL}:token)%"
@@ -26,34 +30,62 @@ LOCAL_FIRST = 10_000
 """Percent. Replicas here get all requests while one in so many is well."""
 HEALTH_SECONDS, HEALTH_TIMEOUT = 2.0, 2.0
 SICK_SECONDS, IDLE_SECONDS = 1.0, 4.0
-"""How often one that is not well is asked, and one that is, for a cluster that nobody has used yet: so that one which
-falls silent gets nothing more after 9 s."""
+"""How often one that is not well is asked, and one that is, for a cluster that nobody has used yet."""
+PING_SECONDS, PING_TIMEOUT = 1.0, 2.0
+"""Between pings on a connection, and how long nothing at all may come from the other end after one."""
 LEFT_OUT = "10s"
-"""The longest that a replica is left out once it refused connections: others answer, so that it may be tried often."""
+"""The longest that a replica is left out once it refused connections: others answer, so that it may be tried often. A
+gateway is left out so long at once, as it is taken back when it answers who asks for its health."""
 OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
-def beyond(resource: Resource, endpoint: EndpointRoute) -> Resource:
-    """The cluster with peers: all its hosts may be left, each request may be tried again, and a peer is asked whether
-    the endpoint answers there. Requests to a peer, and to no other host, have the secret."""
-    outliers = {**resource.get("outlier_detection", {}), "max_ejection_percent": 100, "max_ejection_time": LEFT_OUT}
+def here(resource: Resource) -> Resource:
+    """The cluster of replicas where there are peers: all of them may be left, and where none is well they are asked."""
+    outliers = {**resource["outlier_detection"], "max_ejection_percent": 100, "max_ejection_time": LEFT_OUT}
+    return {**resource, "outlier_detection": outliers, "common_lb_config": {"healthy_panic_threshold": {"value": 1}}}
+
+
+def gateways(resource: Resource, endpoint: EndpointRoute) -> Resource:
+    """The cluster of the peers' gateways, of one that speaks HTTP/2: each is asked whether the endpoint answers there,
+    and one that did not answer requests is left out until it says so."""
+    options = resource["typed_extension_protocol_options"][OPTIONS]
+    http2 = options["explicit_http_config"]["http2_protocol_options"]
+    pings = {"interval": f"{PING_SECONDS:g}s", "timeout": f"{PING_TIMEOUT:g}s"}
+    spoken = {"http2_protocol_options": {**http2, "connection_keepalive": pings}}
+    sockets = [_tls(each) for each in endpoint.elsewhere if each.tls]
+    found = here(resource)
+    return {
+        **found,
+        "outlier_detection": {**found["outlier_detection"], "base_ejection_time": LEFT_OUT},
+        "typed_extension_protocol_options": {OPTIONS: {**options, "explicit_http_config": spoken}},
+        "health_checks": [_health(endpoint)],
+        "close_connections_on_host_health_failure": True,
+        "ignore_health_on_host_removal": True,
+        **({"transport_socket_matches": sockets} if sockets else {}),
+    }
+
+
+def beyond(resource: Resource, names: Iterable[str]) -> Resource:
+    """The aggregate of clusters with these names, the first of which is first, and which is known as `resource` is.
+    Each request may be tried again. Requests to a peer, and to no other host, have the secret."""
     (threshold,) = resource["circuit_breakers"]["thresholds"]
     budget = {"budget_percent": {"value": 100}, "min_retry_concurrency": threshold["max_requests"]}
     options = {**resource["typed_extension_protocol_options"][OPTIONS], "http_filters": _marks()}
-    http2 = "http2_protocol_options" in options["explicit_http_config"]
-    tls = [_tls(each, "h2" if http2 else "http/1.1") for each in endpoint.elsewhere if each.tls]
-    sockets = [*resource.get("transport_socket_matches", []), *tls]
-    return {
-        **resource,
-        "outlier_detection": outliers,
-        "common_lb_config": {"healthy_panic_threshold": {"value": 1}},  # where nobody is well, those here are asked
-        "circuit_breakers": {"thresholds": [{**threshold, "retry_budget": budget}]},
-        "typed_extension_protocol_options": {OPTIONS: options},
-        "health_checks": [_health(endpoint, http2=http2)],
-        "close_connections_on_host_health_failure": True,
-        "ignore_health_on_host_removal": True,  # replicas that are gone are gone
-        **({"transport_socket_matches": sockets} if sockets else {}),
-    }
+    return typed(
+        "envoy.config.cluster.v3.Cluster",
+        cluster_type=extension("envoy.clusters.aggregate", "clusters.aggregate.v3.ClusterConfig", clusters=[*names]),
+        connect_timeout=resource["connect_timeout"],
+        lb_policy="CLUSTER_PROVIDED",
+        common_lb_config={"healthy_panic_threshold": {"value": 0}},  # where nobody is well, the first one is asked
+        circuit_breakers={"thresholds": [{**threshold, "retry_budget": budget}]},
+        typed_extension_protocol_options={OPTIONS: options},
+        metadata=resource["metadata"],
+    )
+
+
+def behind(resource: Resource) -> list[str]:
+    """The names of the clusters of an aggregate; of another cluster none."""
+    return resource.get("cluster_type", {}).get("typed_config", {}).get("clusters", [])
 
 
 def _marks() -> list[Resource]:
@@ -73,7 +105,7 @@ def health_path(endpoint: EndpointRoute) -> str:
     return f"/v2/models/{endpoint.endpoint}/peer"
 
 
-def _health(endpoint: EndpointRoute, *, http2: bool) -> Resource:
+def _health(endpoint: EndpointRoute) -> Resource:
     return {
         "interval": f"{HEALTH_SECONDS:g}s",
         "unhealthy_interval": f"{SICK_SECONDS:g}s",
@@ -86,25 +118,21 @@ def _health(endpoint: EndpointRoute, *, http2: bool) -> Resource:
             "host": "argosy",
             "path": health_path(endpoint),
             "request_headers_to_add": [set_header(TOKEN, SECRET)],
-            "codec_client_type": "HTTP2" if http2 else "HTTP1",
+            "codec_client_type": "HTTP2",
         },
     }
 
 
-def localities(here: list[Resource], peers: Iterable[Peer], *, last: bool = False) -> Resource:
-    """What a ClusterLoadAssignment has of its hosts: those here, which nobody needs to ask, then the peers; or the
-    peers, and what is here as the `last`."""
-    unasked = {"health_check_config": {"disable_active_health_check": True}}
-    quiet = [{**each, "endpoint": {**each["endpoint"], **unasked}} for each in here]
-    groups = [[_host(each)] for each in peers]
-    groups = [*groups, quiet] if last else [quiet, *groups]
+def priorities(groups: Iterable[list[Resource]]) -> Resource:
+    """What a ClusterLoadAssignment has of hosts, each group of which gets requests while no earlier one is well."""
     return {
         "endpoints": [{"priority": at, "lb_endpoints": hosts} for at, hosts in enumerate(groups)],
         "policy": {"overprovisioning_factor": LOCAL_FIRST},
     }
 
 
-def _host(peer: Peer) -> Resource:
+def host(peer: Peer) -> Resource:
+    """A peer's gateway as a host of the cluster."""
     tls = {"envoy.transport_socket_match": {"identity": f"peer/{peer.region}"}} if peer.tls else {}
     return {
         "endpoint": {"address": {"socket_address": {"address": peer.host, "port_value": peer.port}}},
@@ -113,7 +141,7 @@ def _host(peer: Peer) -> Resource:
     }
 
 
-def _tls(peer: Peer, protocol: str) -> Resource:
+def _tls(peer: Peer) -> Resource:
     """TLS to a peer whose certificate is for its authority, by what this machine trusts, or else by none."""
     roots = ssl.get_default_verify_paths().cafile
     address = peer.authority.replace(":", "").replace(".", "").isdecimal() or ":" in peer.authority
@@ -125,7 +153,7 @@ def _tls(peer: Peer, protocol: str) -> Resource:
         **({} if address else {"sni": peer.authority}),
         common_tls_context={
             "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
-            "alpn_protocols": [protocol],
+            "alpn_protocols": ["h2"],
             "validation_context": trusted if roots else {"verify_certificate_hash": ["00" * 32]},
         },
     )

@@ -22,8 +22,8 @@ XDS_FOLDER = "xds"
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Resources by name. `hosts` has exactly the clusters' names. `callers` are files elsewhere, by path, that clusters
-    refer to, and that do not change."""
+    """Resources by name. `hosts` has the names of all clusters but aggregates. `callers` are files elsewhere, by path,
+    that clusters refer to, and that do not change."""
 
     listeners: dict[str, Resource]
     routes: dict[str, Resource]
@@ -100,12 +100,15 @@ def _part(config: GatewayConfig, endpoint: EndpointRoute) -> EndpointClusters:
     cds: dict[str, Resource] = {}
     eds: dict[str, Resource] = {}
     targets = Targets({}, config)
-    elsewhere = endpoint.elsewhere
     for revision, protocol, resource, upstreams in _pools(endpoint):
         name = f"{endpoint.endpoint}/{revision}/{protocol}/{clusters.digest(resource)}"
         cds[name] = clusters.named(resource, name, xds_path(config, clusters.eds_file(name)))
-        spoken = protocol.removesuffix(BEYOND)
-        eds[name] = clusters.hosts(name, upstreams, spoken, elsewhere if spoken != protocol else ())
+        eds[name] = clusters.hosts(name, upstreams, protocol, endpoint.elsewhere)
+        targets.clusters[endpoint.endpoint, revision, protocol] = name
+    for revision, protocol, names in _aggregates(endpoint, targets):
+        resource = beyond(cds[names[0]], names)
+        name = f"{endpoint.endpoint}/{revision}/{protocol}/{clusters.digest(resource)}"
+        cds[name] = {**resource, "name": name}
         targets.clusters[endpoint.endpoint, revision, protocol] = name
     own = everyone if not endpoint.adapter else ()
     addresses = tuple(str(each) for up in own for each in (up.http, up.grpc) if each is not None)
@@ -134,16 +137,26 @@ def _pools(endpoint: EndpointRoute) -> Iterator[tuple[str, str, Resource, tuple[
             resource = clusters.cluster(endpoint, revision, protocol)
             resource = clusters.secured(resource, revision.upstreams, protocol)
             yield revision.revision, protocol, resource, revision.upstreams
-            if endpoint.elsewhere:
-                yield revision.revision, protocol + BEYOND, beyond(resource, endpoint), revision.upstreams
-    activator: tuple[Upstream, ...] = ()
+    if endpoint.elsewhere:
+        yield PEERS, HTTP, clusters.elsewhere(endpoint), ()
     if endpoint.waiting:
         activator = (Upstream(replica="waiting", http=endpoint.waiting.http, grpc=endpoint.waiting.grpc),)
-    for protocol in (HTTP, GRPC) if endpoint.elsewhere else ():
-        yield PEERS, protocol + BEYOND, beyond(clusters.elsewhere(endpoint, protocol), endpoint), activator
-    if activator:
         for protocol in _protocols(activator):
             yield clusters.WAITING, protocol, clusters.activator(endpoint, protocol), activator
+
+
+def _aggregates(endpoint: EndpointRoute, targets: Targets) -> Iterator[tuple[str, str, list[str]]]:
+    """Revision, protocol and clusters of what callers' requests go to where there are peers: replicas here, then peers;
+    where there are none, peers and then the activator."""
+    known = {(revision, protocol): name for (_, revision, protocol), name in targets.clusters.items()}
+    gateways = known.pop((PEERS, HTTP), None)
+    if gateways is None:
+        return
+    for protocol in (HTTP, GRPC):
+        waiting = known.pop((clusters.WAITING, protocol), None)
+        yield PEERS, protocol + BEYOND, [gateways, *([waiting] if waiting else [])]
+    for (revision, protocol), name in known.items():
+        yield revision, protocol + BEYOND, [name, gateways]
 
 
 def _protocols(upstreams: tuple[Upstream, ...]) -> tuple[str, ...]:

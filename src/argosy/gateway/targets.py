@@ -11,8 +11,6 @@ from argosy.gateway.model import EndpointRoute, GatewayConfig, RevisionRoute, St
 from argosy.gateway.peers import BEYOND, PEERS, retries
 from argosy.process.envoy import EXTENSIONS, Resource, seconds, set_header, typed
 from argosy.serving.internal_headers import KEY, RECORD
-from argosy.spec.address import Address
-from argosy.spec.region import Peer
 
 REVISION = "x-argosy-revision"
 """Picks a revision, whatever its weight: for testers, whose key has the scope."""
@@ -106,7 +104,7 @@ class Targets(msgspec.Struct, frozen=True):
             {
                 "name": name,
                 "weight": weight,
-                **(_replicas(each, endpoint.elsewhere if far else ()) if protocol == ENGINE else {}),
+                **(_replicas(each) if protocol == ENGINE else {}),
             }
             for (name, each), weight in zip(shares, weights, strict=True)
         ]
@@ -281,16 +279,14 @@ def switched_off(*filters: str) -> Resource:
     return {each: typed("envoy.config.route.v3.FilterConfig", disabled=True) for each in filters}
 
 
-def _replicas(revision: RevisionRoute, elsewhere: Iterable[Peer]) -> Resource:
-    """What `lua/affinity.lua` is told of a cluster: name and address of each replica in turn, how many bytes of
-    prompts the cache of one may hold, and where else a request may be tried."""
+def _replicas(revision: RevisionRoute) -> Resource:
+    """What `lua/affinity.lua` is told of a cluster: name and address of each replica in turn, and how many bytes of
+    prompts the cache of one may hold."""
     ready = [(each.replica, each.engine) for each in revision.upstreams if each.state == "ready" and each.engine]
     hosts = [
         part for name, engine in sorted(ready, key=lambda each: each[0]) for part in (name, engine.path or str(engine))
     ]
     about: Resource = {"hosts": hosts, "cache": revision.cache * BYTES_PER_TOKEN}
-    if peers := [str(Address(host=each.host, port=each.port)) for each in elsewhere]:
-        about["peers"] = peers
     script = typed(EXTENSIONS + "filters.http.lua.v3.LuaPerRoute", filter_context=about)
     return {"typed_per_filter_config": {AFFINITY: script}}
 

@@ -255,15 +255,12 @@ local function beginning(head, tail)
 end
 
 -- The chosen one first, then the others by what they have before them: a host that Envoy has ejected, or that was
--- tried, is passed over. Then gateways of other regions: consistent hashing knows no retry elsewhere.
-local function in_order(chosen, replicas, peers)
+-- tried, is passed over.
+local function in_order(chosen, replicas)
   table.sort(replicas, function(one, other) return wait(one) < wait(other) end)
   local found = { chosen.address }
   for _, one in ipairs(replicas) do
     if one ~= chosen then found[#found + 1] = one.address end
-  end
-  for _, address in ipairs(peers or {}) do
-    found[#found + 1] = address
   end
   return table.concat(found, ",")
 end
@@ -276,7 +273,6 @@ function envoy_on_request(handle)
   local context = handle:filterContext()
   local hosts = context ~= nil and context:get("hosts") or {}
   local capacity = #hosts > 0 and floor(context:get("cache") / BLOCK)
-  local peers = #hosts > 0 and context:get("peers")
   local body = #hosts > 0 and handle:body(true)
   if not body or body:length() == 0 then return end
   local now, size = clock(handle), body:length()
@@ -292,7 +288,7 @@ function envoy_on_request(handle)
   numbers = numbers + 1
   TICKETS[numbers], STREAMS[numbers] = ticket, handle
   local metadata = handle:streamInfo():dynamicMetadata()
-  metadata:set("envoy.lb", "replica", in_order(ticket.one, replicas, peers))
+  metadata:set("envoy.lb", "replica", in_order(ticket.one, replicas))
   metadata:set("argosy.affinity", "ticket", numbers)
   metadata:set("argosy.affinity", "affinity", ticket.affinity)
   metadata:set("argosy.affinity", "queue", ticket.one.waits - 1)
