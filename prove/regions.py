@@ -207,15 +207,12 @@ class Bed:
             if name in self.killed and began >= self.killed[name]:
                 continue
             status, by = await self._exchange(name, endpoint)
-            while status == 503 and self.patient and (wait := self._wait_before(again + 1, began)) is not None:
+            while status == 503 and self.patient and (wait := wait_before(again + 1, None, WAIT, 0.5)) is not None:
                 again += 1
                 await asyncio.sleep(wait)
                 status, by = await self._exchange(name, endpoint)
             break
         self.answers.append(Answer(began, time.monotonic(), region, endpoint, status, by, again))
-
-    def _wait_before(self, attempt: int, began: float) -> float | None:
-        return wait_before(attempt, None, began + WAIT - time.monotonic(), self.random.random())
 
     async def _exchange(self, region: str, endpoint: str) -> tuple[int, str]:
         idle, writer = self._idle.setdefault(region, []), None
