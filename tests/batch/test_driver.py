@@ -101,6 +101,7 @@ def test_a_signal_ends_it_after_the_rows_at_hand_and_says_how_to_go_on(data, tmp
     assert finished(tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_workers_end_when_the_driver_is_killed(data, tmp_path):
     process = job(data, tmp_path / "out", **SLOW)
     at_work(tmp_path / "out")
@@ -112,6 +113,7 @@ def test_workers_end_when_the_driver_is_killed(data, tmp_path):
     assert finished(tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_what_a_killed_worker_had_goes_to_one_that_has_nothing_to_do(tmp_path):
     data = kit.write(tmp_path / "data", kit.table(range(4)), kit.table(range(4, 104)))
     settings = ("--input", data, "--output", tmp_path / "out", "--keep", "id", "--workers", 2, "--checkpoint", 0)
@@ -187,6 +189,7 @@ def test_a_job_does_not_go_on_with_settings_that_would_give_other_output(data, t
     assert kit.ids(tmp_path / "out") == list(range(ROWS))
 
 
+@pytest.mark.slow
 def test_a_fragment_that_kills_every_worker_ends_the_job_with_its_name(tmp_path):
     second = np.zeros(ROWS)
     second[123] = 7
@@ -201,6 +204,7 @@ def test_a_fragment_that_kills_every_worker_ends_the_job_with_its_name(tmp_path)
     assert "--resume" in err
 
 
+@pytest.mark.slow
 def test_a_package_that_answers_otherwise_than_it_did_answers_nothing(home, data, tmp_path):
     model = kit.package(home, "picky") / "weights/model.py"
     folder = tmp_path / "package"
@@ -214,6 +218,7 @@ def test_a_package_that_answers_otherwise_than_it_did_answers_nothing(home, data
     assert kit.entries(tmp_path / "out") == []
 
 
+@pytest.mark.slow
 def test_another_package_at_the_same_path_is_noticed(home, data, tmp_path):
     folder = tmp_path / "package"
     subprocess.run(["cp", "-r", kit.package(home, "picky"), folder], check=True)
@@ -227,6 +232,7 @@ def test_another_package_at_the_same_path_is_noticed(home, data, tmp_path):
     assert (status, "is not the package" in err) == (5, True)
 
 
+@pytest.mark.slow
 def test_an_input_that_changes_ends_the_job(data, tmp_path):
     process = job(data, tmp_path / "out", **SLOW)
     at_work(tmp_path / "out")

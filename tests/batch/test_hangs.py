@@ -160,6 +160,7 @@ def test_rows_at_which_every_worker_hangs_end_the_job_with_their_name(hangs, dat
     assert left(tmp_path / "out") == (GOOD, [-1] if on_error == "quarantine" else [])
 
 
+@pytest.mark.slow
 def test_a_row_that_is_refused_ends_a_job_with_fail_before_anything_hangs_long(hangs, data, tmp_path):
     hangs(1000)
     status, _, err = ended(job(data, tmp_path / "out", "--workers", 1))

@@ -60,6 +60,7 @@ def test_the_root_of_the_cgroups_that_share_out_the_processor(cgroup: str, mount
     assert root(cgroup, mounts) == (Path(where) if where else None)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not AUTOGROUP.exists(), reason="this kernel does not group processes by session")
 def test_where_it_may_a_process_joins_a_cgroup_that_is_idle_as_a_whole():
     own = root(Path("/proc/self/cgroup").read_text(), Path("/proc/self/mountinfo").read_text())

@@ -245,6 +245,7 @@ def _mutate(folder: Path, seeds: range) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+@pytest.mark.slow
 def test_mutations_of_honest_files_touch_nothing_and_crash_nothing(tmp_path: Path) -> None:
     """Loaded and asked, in a child whose audit hook records what reaches beyond the process."""
     _mutate(tmp_path, range(80))

@@ -74,6 +74,7 @@ def test_kserve_v1_as_its_documentation_shows_it(replica):
     assert httpx.get(f"{replica.url}/v1/models/flowers:predict").status_code == 405
 
 
+@pytest.mark.slow
 def test_mlflows_own_client(replica):
     pandas = pytest.importorskip("pandas")
     with warnings.catch_warnings():
