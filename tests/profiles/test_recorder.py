@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 
 from argosy.packaging.profile import profile
-from argosy.profiles import quantiles
 from argosy.profiles.layout import layout
-from argosy.profiles.profile import encode, merge
+from argosy.profiles.profile import encode
 from argosy.profiles.recorder import Recorder
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.signature import Signature, TensorSpec
@@ -153,12 +152,3 @@ def test_half_precision_of_brains_and_texts_of_any_kind():
         outputs,
     )
     assert max(map(len, recorder.take(60)[0].values[0].frequent)) == 100
-
-
-def test_without_the_library_bins_alone_work(monkeypatch):
-    monkeypatch.setattr(quantiles, "installed", lambda: False)
-    recorder = Recorder(small(), "m:1", batch=8)
-    recorder.add(0, *rows(8))
-    one = recorder.take(60)[0]
-    assert one.sketches == ()
-    assert merge(small(), [one, one]).rows == 16

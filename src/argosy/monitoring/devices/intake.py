@@ -215,8 +215,8 @@ class DeviceIntake:
 def check(where: Layout, one: Profile) -> None:
     """Raise InvalidArgument unless a profile that somebody sent is one that could have been counted."""
     profile.check(where, one)
-    if one.segment or one.sketches or not (0 <= one.rows <= MOST_ROWS and 0 < one.end - one.start <= 60):
-        raise InvalidArgument("a profile of a device has rows, a minute or so, and neither segment nor sketches")
+    if one.segment or not (0 <= one.rows <= MOST_ROWS and 0 < one.end - one.start <= 60):
+        raise InvalidArgument("a profile of a device has rows, a minute or so, and no segment")
     counts = np.array(one.counts, np.int64)
     sums = [int(counts[where.slice(place)].sum()) for place in range(len(where.columns))]
     if counts.max(initial=0) > one.rows or any(each != one.rows for each in sums):
