@@ -36,7 +36,6 @@ def test_merging_is_associative_and_commutative(parts):
     for one, other in zip(flat.moments, nested.moments, strict=True):
         assert (one.count, one.min, one.max) == (other.count, other.min, other.max)
         assert (one.mean, one.m2) == pytest.approx((other.mean, other.m2), rel=1e-9, abs=1e-9)
-    assert flat.values == nested.values
 
 
 def test_merging_equals_counting_at_once():
@@ -82,7 +81,7 @@ def test_versions_and_segments_do_not_mix():
         merge(WHERE, [])
 
 
-@pytest.mark.parametrize("change", [{"counts": (1,)}, {"moments": ()}, {"values": ()}])
+@pytest.mark.parametrize("change", [{"counts": (1,)}, {"moments": ()}])
 def test_a_profile_that_does_not_fit_its_layout_is_refused(change):
     with pytest.raises(InvalidArgument, match="does not fit its own layout"):
         check(WHERE, msgspec.structs.replace(of(10, 1), **change))

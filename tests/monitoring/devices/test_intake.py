@@ -89,8 +89,6 @@ WRONG = {
     "a segment": lambda one: changed(one, segment="label=1"),
     "years in one profile": lambda one: changed(one, end=one["start"] + 10**6),
     "no time at all": lambda one: changed(one, end=one["start"]),
-    "values beyond the rows": lambda one: changed(one, values=[[{"1": 10**6}, 0, ""]] * len(one["values"])),
-    "a text too long": lambda one: changed(one, values=[[{"x" * 500: 1}, 0, ""]] * len(one["values"])),
 }
 
 

@@ -225,12 +225,6 @@ def check(where: Layout, one: Profile) -> None:
         sane = 0 <= each.count <= one.rows and each.m2 >= 0 and each.min <= each.max
         if not sane or not all(map(math.isfinite, (each.mean, each.m2, each.min, each.max))):
             raise InvalidArgument("the moments of a column are none")
-    for values in one.values:
-        low = min((*values.frequent.values(), values.lost, 0))
-        if low < 0 or sum(values.frequent.values()) > one.rows or values.lost > one.rows:
-            raise InvalidArgument("the values of a column are more than the rows")
-        if max(values.registers, default=0) > 64 or any(len(text) > MOST_TEXT for text in values.frequent):
-            raise InvalidArgument("the values of a column are none")
 
 
 def _tensors(said: Mapping[str, JsonTensor], specs: Sequence[TensorSpec]) -> dict[str, Array]:

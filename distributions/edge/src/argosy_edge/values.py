@@ -1,1 +1,0 @@
-../../../../src/argosy/profiles/values.py
