@@ -7,7 +7,15 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from argosy.control.admission import GIB, check_fits, check_honoured, check_language, check_possible, check_recordable
+from argosy.control.admission import (
+    GIB,
+    check_fits,
+    check_honoured,
+    check_language,
+    check_possible,
+    check_recordable,
+    check_strangers,
+)
 from argosy.spec.endpoint import Endpoint, Resources, Runtime
 from argosy.spec.errors import ArgosyError, InvalidArgument, MissingExtra
 from argosy.spec.guard import Guard, Metric, Threshold
@@ -61,6 +69,19 @@ def test_secrets_of_the_platform_go_to_no_machine_of_a_stranger(monkeypatch: pyt
         check_honoured(told, Settings(), Capacity())
     check_honoured(msgspec.structs.replace(told, untrusted=False), Settings(), Capacity())
     check_honoured(msgspec.structs.replace(told, runtime=Runtime(env={"A": "b"})), Settings(), Capacity())
+
+
+def test_a_package_that_strangers_may_not_have_stays_here():
+    manifest = SimpleNamespace(untrusted=False)
+    version: Any = SimpleNamespace(ref="digits:1", manifest=manifest)
+    told = Endpoint(name="digits", model="digits:1", untrusted=True)
+    with pytest.raises(
+        InvalidArgument, match=r"weights of digits:1, and that does not say .* push it with --untrusted"
+    ):
+        check_strangers(told, version)
+    check_strangers(msgspec.structs.replace(told, untrusted=False), version)
+    manifest.untrusted = True
+    check_strangers(told, version)
 
 
 def test_users_metrics_need_a_prometheus():

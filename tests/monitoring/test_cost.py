@@ -13,8 +13,8 @@ from argosy.quota.lines import MOST
 from argosy.serving.counts import Counts, Work
 from argosy.spec.address import Address
 from argosy.spec.batch import BatchJob, Submission
-from argosy.spec.cost import CostSettings
-from argosy.spec.endpoint import Endpoint, Resources
+from argosy.spec.cost import CostSettings, EndpointCost
+from argosy.spec.endpoint import DeclaredKey, Endpoint, Resources
 from argosy.spec.errors import InvalidArgument, Unavailable
 from argosy.spec.language import Price
 from argosy.spec.offer import Launch, Offer
@@ -39,7 +39,7 @@ class World:
         self.log = path / "access.log"
         self.now, self.work, self.replicas, self.ends = START, {}, {}, {}
         self.settings = settings or CostSettings(core=3600.0)
-        self.replicas_of: Any = more.pop("replicas", 1)
+        self.declared: Any = {"replicas": 1, **more.pop("declared", {})}
         self.away, self.machines, self.reports = {}, [], {}
         self.revision = Revision(
             id="a", endpoint="digits", model="digits", version="1", digest="d", resources=Resources(cpu=2)
@@ -48,7 +48,7 @@ class World:
 
     def begin(self):
         declared = Declared(
-            endpoint=Endpoint(name="digits", model="digits:1", replicas=self.replicas_of),
+            endpoint=Endpoint(name="digits", model="digits:1", **self.declared),
             revision="a",
             serving=Serving(active="a"),
             generation=1,
@@ -185,7 +185,7 @@ async def test_without_a_price_nothing_is_counted_and_that_is_said(make):
     ],
 )
 async def test_prices_are_declared(make, settings, replicas, price):
-    world = make(settings=settings, replicas=replicas)
+    world = make(settings=settings, declared={"replicas": replicas})
     world.add()
     await world.after(3600.0)
     assert sum(row.cost for row in costs.read(world.database, 0, 2**40)) == pytest.approx(price)
@@ -222,8 +222,9 @@ async def test_batch_jobs_pay_for_their_cores_or_by_their_price(make):
 
 
 async def test_budgets_of_endpoints_and_keys_are_watched(make):
-    settings = CostSettings(core=3600.0, budgets={"digits": 100.0, "gone": 1.0}, key_budgets={"team-a": 10.0})
-    world = make(settings=settings)
+    keys = (DeclaredKey(name="team-a", budget=50.0), DeclaredKey(name="idle", budget=1.0), DeclaredKey(id="k1"))
+    declared = {"cost": EndpointCost(budget=100.0), "keys": keys}
+    world = make(settings=CostSettings(core=3600.0, key_budgets={"team-a": 10.0, "idle": 1.0}), declared=declared)
     world.add()
     await world.after(45.0)
     assert [each.severity for each in world.reports["digits"]] == ["ticket"]
@@ -232,8 +233,10 @@ async def test_budgets_of_endpoints_and_keys_are_watched(make):
     await world.after(60.0)
     assert [(each.subject, each.severity) for each in world.reports["digits"]] == [
         ("month", "page"),
+        ("key-team-a-here", "ticket"),
         ("key-team-a", "page"),
     ]
+    assert world.reports["digits"][1].title == "the key team-a at 'digits' spends more than its budget"
 
 
 async def test_an_hour_is_closed_and_a_lost_row_is_told(make, caplog):
@@ -291,5 +294,5 @@ def test_tokens_weigh_by_their_price_and_too_long_a_log_is_sampled(tmp_path):
 
 
 def test_odd_settings_are_refused():
-    with pytest.raises(InvalidArgument, match=r"cost\.budgets.*'digits'"):
-        CostSettings(budgets={"digits": float("nan")})
+    with pytest.raises(InvalidArgument, match=r"cost\.key_budgets.*'digits'"):
+        CostSettings(key_budgets={"digits": float("nan")})

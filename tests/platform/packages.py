@@ -100,6 +100,7 @@ def push_class(store: Store, folder: Path, source: str, x: np.ndarray, label: np
         source=Source(name="model.py", digest="sha256:" + "0" * 64, format="python"),
         conversion=Conversion(source="python", converted=False, reason="it is code"),
         scan=Scan(verdict="code", trusted=True),
+        untrusted=True,
         settings={"class": "model:Model"},
         golden_rows=len(x),
     )

@@ -1,7 +1,9 @@
 """One list of offers: catalogues read anew, those that fail, what is asked for."""
 
+import asyncio
 import http.server
 import threading
+import time
 
 import pytest
 
@@ -12,7 +14,7 @@ from argosy.spec.supply import SupplySettings
 from argosy.store import offers as stored
 from argosy.store import open_store
 from argosy.supply import catalogue
-from argosy.supply.offers import OfferQuery, every, refresh, select, within
+from argosy.supply.offers import OfferQuery, every, keep_fresh, refresh, select, within
 
 HEADER = "InstanceType,AcceleratorName,AcceleratorCount,vCPUs,MemoryGiB,Price,SpotPrice,Region\n"
 
@@ -43,6 +45,26 @@ def test_a_refresh_that_fails_keeps_the_offers_and_the_others_are_read(database,
     bad.unlink()
     assert refresh(database, settings)[0].error == f"{bad} cannot be read: No such file or directory"
     assert len(every(database, settings)) == 4
+
+
+async def test_catalogues_are_read_when_the_last_time_is_long_ago(database, tmp_path, monkeypatch):
+    path, slept = tmp_path / "vms.csv", list[float]()
+    settings = SupplySettings(catalogues={"cloud": str(path)}, refresh=3600)
+    path.write_text(rows(1))
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) % 2 == 0:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    for ago in (7200.0, 600.0):
+        refresh(database, settings, time.time() - ago)
+        with pytest.raises(asyncio.CancelledError):
+            await keep_fresh(database, settings)
+        (found,) = stored.catalogues(database)
+        assert time.time() - found.tried < 60
+    assert slept == [0.0, 3600, pytest.approx(3000, abs=60), 3600]
 
 
 @pytest.mark.parametrize(

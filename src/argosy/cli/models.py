@@ -40,6 +40,7 @@ SHOWN = 12
 @click.option("--requirements", type=FILE, help="A requirements.txt the model needs.")
 @click.option("--license", "license_", default="", help="SPDX identifier, for example Apache-2.0, or a licence file.")
 @click.option("--description", default="", help="One line about the model.")
+@click.option("--untrusted", is_flag=True, help="It may run on machines of strangers, who can read and keep it.")
 @click.option("--alias", help="Also point NAME@ALIAS at the new version.")
 @click.option("--input-name", multiple=True, metavar="NAME", help="Of an input, in the model's order; may be repeated.")
 @click.option("--output-name", multiple=True, metavar="NAME", help="Of an output, likewise.")
@@ -128,6 +129,7 @@ def _options(given: dict[str, Any]) -> "PushOptions":
         requirements=read_requirements(given["requirements"]) if given["requirements"] else (),
         license=given["license_"],
         description=given["description"],
+        untrusted=given["untrusted"],
         convert=not given["no_convert"],
         install=not given["no_install"],
         prompts=given["prompts"],

@@ -99,6 +99,7 @@ def _rows(version: "Version", golden: "Golden | None") -> list[tuple[str, object
         ("scan", "\n".join((manifest.scan.verdict, *manifest.scan.objections))),
         ("trusted", _trusted(version)),
         *(_tensors(version) if manifest.language is None else _language(manifest.language, golden)),
+        ("untrusted", "it may run on machines of strangers" if manifest.untrusted else ""),
         ("requirements", "\n".join(manifest.requirements)),
         ("licence", manifest.license),
         ("source", f"{manifest.source.name} ({manifest.source.format})\n{manifest.source.digest}"),

@@ -167,12 +167,22 @@ def check_version(endpoint: Endpoint, version: Version, home: Home, store: Store
     """Raises BadSignature where the model has to be signed and is not, InvalidArgument where payload log or monitor do
     not go with it, MissingExtra without Arrow."""
     admit_stored(policy, store.layout, version.digest, version.ref, endpoint.name)
+    check_strangers(endpoint, version)
     check_recordable(endpoint, version.manifest)
     if endpoint.payload is None and endpoint.monitor is None:
         return
     package = stored(store, version.digest)  # the recorder reads it here, wherever replicas run
     if endpoint.monitor is not None:
         check_monitorable(home, endpoint, package)
+
+
+def check_strangers(endpoint: Endpoint, version: Version) -> None:
+    """Raises InvalidArgument where an endpoint may run on machines of strangers, and what it runs may not."""
+    if endpoint.untrusted and not version.manifest.untrusted:
+        raise InvalidArgument(
+            f"endpoint '{endpoint.name}' is untrusted, so that strangers could read the weights of {version.ref}, and "
+            "that does not say that they may: push it with --untrusted, or leave untrusted out"
+        )
 
 
 def check_language(endpoint: Endpoint, version: Version, store: Store, settings: Settings, there: Capacity) -> None:
@@ -222,16 +232,18 @@ def check_language(endpoint: Endpoint, version: Version, store: Store, settings:
         raise InvalidArgument(f"{name}: weights are prefetched at target local, not at target {target}")
     if language.at_zero == "asleep" and target == "kubernetes":
         raise InvalidArgument(f"{name}: replicas sleep at target local or ray, not at target {target}")
-    _check_beside(name, language, version, store, target)
+    _check_beside(endpoint, language, version, store, target)
 
 
-def _check_beside(name: str, language: Language, version: Version, store: Store, target: str) -> None:
+def _check_beside(endpoint: Endpoint, language: Language, version: Version, store: Store, target: str) -> None:
+    name = f"endpoint '{endpoint.name}'"
     for ref in beside(language):
         if target != "local":
             raise InvalidArgument(
                 f"{name}: {ref} is a further package, which replicas at target {target} cannot get yet"
             )
         found = store.registry.resolve(ref)
+        check_strangers(endpoint, found)
         facts, wanted = found.manifest.language, "adapter" if ref in language.adapters else "generator"
         if facts is None or facts.kind != wanted:
             raise InvalidArgument(f"{name}: {ref} is no {wanted}")

@@ -265,17 +265,22 @@ class CostLedger:
         """Report endpoints and keys that have spent what they may, or nearly, in this month."""
         month = datetime.fromtimestamp(now, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
         rows, names = table.spent(self._database, int(month.timestamp())), self._sources.keys()
-        found: dict[str, list[Finding]] = {each.endpoint.name: [] for each in self._sources.declared()}
-        for name, budget in self._settings.budgets.items():
-            spent = sum(row.cost for row in rows if row.endpoint == name)
-            if name in found:
-                found[name] += over_budget(name, "month", "the endpoint", spent, budget)
+        found: dict[str, list[Finding]] = {}
+        for endpoint in (each.endpoint for each in self._sources.declared()):
+            mine, budget = (
+                [row for row in rows if row.endpoint == endpoint.name],
+                endpoint.cost and endpoint.cost.budget,
+            )
+            found[endpoint.name] = over_budget(endpoint.name, "month", "the endpoint", mine, budget)
+            for key, known in ((each, each.name or each.id) for each in endpoint.keys):
+                its = [row for row in mine if row.key and known in (row.key, names.get(row.key))]
+                who = f"the key {known} at '{endpoint.name}'"
+                found[endpoint.name] += over_budget(endpoint.name, f"key-{known}-here", who, its, key.budget)
         for name, budget in self._settings.key_budgets.items():
             mine = [row for row in rows if row.key and names.get(row.key) == name]
             at = max((row for row in mine if row.endpoint in found), key=lambda row: row.cost, default=None)
             if at is not None:
-                spent = sum(row.cost for row in mine)
-                found[at.endpoint] += over_budget(at.endpoint, f"key-{name}", f"the key {name}", spent, budget)
+                found[at.endpoint] += over_budget(at.endpoint, f"key-{name}", f"the key {name}", mine, budget)
         for endpoint, each in found.items():
             self._report(SOURCE, endpoint, each)
 
@@ -338,9 +343,10 @@ def price_of(revision: Revision, settings: CostSettings, core: float) -> float:
     return core * used + settings.memory * takes.memory / GB + settings.gpu * takes.gpu
 
 
-def over_budget(endpoint: str, subject: str, who: str, spent: float, budget: float) -> list[Finding]:
-    """What is wrong where the budget of a month is spent, or nearly."""
-    if spent < NEARLY * budget:
+def over_budget(endpoint: str, subject: str, who: str, rows: Iterable[CostRow], budget: float | None) -> list[Finding]:
+    """What is wrong where a budget of a month is spent, or nearly; without one, nothing."""
+    spent = sum(row.cost for row in rows)
+    if not budget or spent < NEARLY * budget:
         return []
     return [
         Finding(

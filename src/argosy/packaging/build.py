@@ -345,6 +345,7 @@ def _write(
         settings=draft.settings,
         license=licence.name_of(found, license_file, options.license),
         description=options.description,
+        untrusted=options.untrusted,
         golden_rows=findings.golden_rows,
         language=draft.language,
     )

@@ -12,12 +12,13 @@ class PushOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Options of `push` and `build`.
 
     `sample`: rows (.parquet, .csv, .json, .npy, .npz) that fit the model. `engine` overrides the one found. `trust`:
-    overrule the scan. `requirements`: pip requirements, instead of those found. `convert` False keeps scikit-learn as
-    it is. `code`: a folder, file or wheel that a pickle needs. `input_names` and `output_names` replace the model's, in
-    its order; `classes` are the names of a classifier's. `install`: whether requirements that are lacking are installed
-    for it, into an environment of its own. Of language models: `prompts`, a file of JSON lines, are what golden
-    examples ask; `margin` is by what share the perplexity may differ on another engine; `base`, a reference, is what an
-    adapter is made for. `max_bytes` bounds the source, `seconds` each step that runs the model.
+    overrule the scan. `untrusted`: strangers may have it on their machines. `requirements`: pip requirements, instead
+    of those found. `convert` False keeps scikit-learn as it is. `code`: a folder, file or wheel that a pickle needs.
+    `input_names` and `output_names` replace the model's, in its order; `classes` are the names of a classifier's.
+    `install`: whether requirements that are lacking are installed for it, into an environment of its own. Of language
+    models: `prompts`, a file of JSON lines, are what golden examples ask; `margin` is by what share the perplexity may
+    differ on another engine; `base`, a reference, is what an adapter is made for. `max_bytes` bounds the source,
+    `seconds` each step that runs the model.
     """
 
     sample: Path | None = None
@@ -27,6 +28,7 @@ class PushOptions(msgspec.Struct, frozen=True, kw_only=True):
     requirements: tuple[str, ...] = ()
     license: str = ""
     description: str = ""
+    untrusted: bool = False
     tolerance: Tolerance = Tolerance()
     convert: bool = True
     input_names: tuple[str, ...] = ()

@@ -67,7 +67,7 @@ from argosy.store.launches import Launches
 from argosy.store.plans import Plans
 from argosy.store.store import Store
 from argosy.store.usage import totals
-from argosy.supply import providers
+from argosy.supply import offers, providers
 from argosy.supply.commands import Commands
 from argosy.supply.groups import Groups
 from argosy.supply.launcher import Launcher
@@ -315,6 +315,8 @@ class Platform:
         if self.launcher.providers:
             yield "launches", self.launcher.run
             yield "groups", self.groups.run
+        if (supply := self.settings.supply).refresh and supply.catalogues:
+            yield "catalogues", partial(offers.keep_fresh, self.store.database, supply)
         yield "hosts", self.hosts.run
         yield "incidents", self.incidents.run
         yield "slos", self.slos.run

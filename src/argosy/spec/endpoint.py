@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta, field
 
 from argosy.spec import secret
+from argosy.spec.cost import EndpointCost
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.guard import Guard
 from argosy.spec.language import Language, Price, TokenLimits
@@ -102,6 +103,7 @@ class DeclaredKey(Declaration, frozen=True, kw_only=True):
     takes the limits that are declared, and is revoked when it is declared no more. By `id`: a key that there is.
     `requests_per_second` refills a bucket of `burst` requests (one second's worth); without it the gateway's rate
     holds. The holder of a `test` key may pick a revision. `limits` are of tokens, where the model is a language model.
+    `budget`: dollars a month that its requests here may cost, before there is an incident (0: no bound).
     """
 
     name: str = ""
@@ -109,6 +111,7 @@ class DeclaredKey(Declaration, frozen=True, kw_only=True):
     requests_per_second: float | None = None
     burst: int | None = None
     limits: TokenLimits | None = None
+    budget: Amount = 0.0
     test: bool = False
 
     def __post_init__(self) -> None:
@@ -133,7 +136,7 @@ class Endpoint(Declaration, frozen=True, kw_only=True):
     runs in each of them, and no request of it goes elsewhere; without, on this platform alone. Only what is `untrusted`
     may run on machines of strangers, who can read the model and what it is asked. Without `payload` nothing of what is
     asked and answered is recorded. With a `monitor` the model's performance is watched; `triggers` say what is done
-    where it falls. `language` and `price` are for language models alone.
+    where it falls. `language` and `price` are for language models alone; `cost` bounds what is spent.
     """
 
     name: str
@@ -148,6 +151,7 @@ class Endpoint(Declaration, frozen=True, kw_only=True):
     runtime: Runtime = Runtime()
     language: Language | None = None
     price: Price | None = None
+    cost: EndpointCost | None = None
     rollout: Rollout = Rollout()
     guard: Guard | None = None
     payload: PayloadLog | None = None

@@ -59,8 +59,8 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     `weights` is the path, inside the package, of what the engine loads: a file or a folder. `settings` are the engine's
     own, checked by the engine. `engine` is checked when a package is built and loaded: it may be that of a distribution
-    which is not installed everywhere. Who pushed it and when is lineage: attached beside the package, not part of its
-    digest.
+    which is not installed everywhere. Only what is `untrusted` may run on machines of strangers. Who pushed it and when
+    is lineage: attached beside the package, not part of its digest.
     """
 
     api: Literal["argosy/v1"] = "argosy/v1"
@@ -76,6 +76,7 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     settings: dict[str, str | int | float | bool] = {}
     license: str = ""
     description: str = ""
+    untrusted: bool = False
     golden_rows: int = 0
     language: LanguageModel | None = None
 

@@ -1,6 +1,8 @@
 """One list of offers over all providers: catalogues that were read, what providers say live, what was learned."""
 
+import asyncio
 import hashlib
+import logging
 import re
 import statistics
 import time
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from argosy.process.repeat import repeat
 from argosy.spec.errors import ArgosyError, InvalidArgument, NotFound, Unavailable
 from argosy.spec.offer import Market, Offer
 from argosy.spec.supply import SupplySettings
@@ -22,6 +25,7 @@ from argosy.supply import catalogue, external
 from argosy.supply.learned import Knowledge
 from argosy.supply.provider import Provider
 
+LOG = logging.getLogger(__name__)
 TIMEOUT = 30.0
 SHRUNK = 0.5
 """A catalogue with less than this share of the offers of before is not believed."""
@@ -58,6 +62,16 @@ def refresh(database: Database, settings: SupplySettings, now: float | None = No
         store.keep(database, each)
     store.forget(database, moment)
     return found
+
+
+async def keep_fresh(database: Database, settings: SupplySettings) -> None:
+    """Have the catalogues read anew every `supply.refresh` seconds, until cancelled."""
+    tried = {each.provider: each.tried for each in await asyncio.to_thread(store.catalogues, database)}
+    oldest = min((tried.get(name, 0.0) for name in settings.catalogues), default=0.0)
+    await asyncio.sleep(max(0.0, min(oldest + settings.refresh - time.time(), settings.refresh)))
+    await repeat(
+        lambda: asyncio.to_thread(refresh, database, settings), settings.refresh, "reading the catalogues", LOG
+    )
 
 
 def _read(name: str, source: str, settings: SupplySettings, before: Catalogue | None, now: float) -> Catalogue:

@@ -85,6 +85,7 @@ def build(
         scan=scan,
         license=licence.name_of(found, license_file, options.license),
         description=options.description,
+        untrusted=options.untrusted,
         golden_rows=len(examples),
         language=facts,
     )
