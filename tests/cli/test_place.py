@@ -129,7 +129,7 @@ class Platform:
     def __init__(self, database: Database, *regions: str) -> None:
         self.plans, self.regions = Plans(database), RegionStore(database)
         self.services = SimpleNamespace(
-            plans=self.plans,
+            plans=SimpleNamespace(store=self.plans, problem=""),
             state=SimpleNamespace(
                 endpoints=lambda: [SimpleNamespace(endpoint=Endpoint(name="talk", model="m:1", regions=regions))]
             ),

@@ -293,7 +293,7 @@ def services(home: Home, now: float, count: int = 50) -> Any:
         jobs=SimpleNamespace(wake=lambda: None),
         costs=SimpleNamespace(unpriced=("spam",), hourly={"fraud": 4.0}),
         regions=holder(store.database, now, HOSTILE),
-        plans=Plans(store.database),
+        plans=SimpleNamespace(store=Plans(store.database), problem=""),
         member=SimpleNamespace(order=SimpleNamespace(holder="")),
         intake=SimpleNamespace(dropped=Counter({"factory": 7})),
     )

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -68,6 +69,55 @@ def test_an_endpoint_runs_in_both_regions_with_one_key_and_goes_on_without_its_h
     assert both.answers("west", key) == 5.0
     there = both.up["west"].call("GET", "/v1/endpoints/digits", wait=60)
     assert (there["state"], there["endpoint"]["regions"]) == ("ready", ["east", "west"])
+
+
+PLAN = """
+models: {digits: {profiles: [{gpu: L4, rates: 3}]}}
+demand:
+  - {model: digits, area: us, rate: 5}
+  - {model: digits, area: eu, rate: 2, regions: [ireland]}
+rtt: {us: {oregon: 0.02, ireland: 0.14}, eu: {ireland: 0.02}}
+supply:
+  - {provider: aws, region: oregon, gpu: L4, price: 0.8, quota: 8}
+  - {provider: aws, region: ireland, gpu: L4, price: 1.0, quota: 8}
+regions: {oregon: west, ireland: east}
+replan: {apply: true, settle: 2}
+"""
+
+
+@pytest.mark.slow
+def test_a_plan_is_made_again_without_a_region_that_is_killed_and_back(both: Regions, tmp_path: Path):
+    pytest.importorskip("highspy")
+    both.add()
+    declared = {"model": "digits:1", "regions": ["east", "west"]}
+    key = both.up["east"].call("PUT", "/v1/endpoints/digits", declared, wait=60)["key"]
+    (tmp_path / "plan.yaml").write_text(PLAN)
+
+    def argosy(*words: str) -> str:
+        environ = {"ARGOSY_HOME": str(both.homes["east"].root)}
+        command = [sys.executable, "-m", "argosy", *words]
+        return subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stdout
+
+    assert "region west: digits 2" in argosy("place", str(tmp_path / "plan.yaml"), "--apply")
+    until(lambda: (both.status("west").get("ready"), both.status("east").get("ready")) == (2, 1))
+    both.up["west"].kill()
+    until(lambda: both.status("east").get("ready") == 3)
+    assert both.answers("east", key) == 3.0
+    both.up["east"].kill()
+    both.restart("east")
+    told = argosy("plans", "show")
+    assert "plan 2, current, made 2" in told
+    assert ": without west" in told
+    assert "nothing else can serve" in told
+    both.restart("west")
+    both.add()
+    until(lambda: both.status("east").get("ready") == 1 and both.status("west").get("ready") == 2)
+    assert [each["why"] for each in both.up["east"].call("GET", "/v1/plans")["plans"]] == [
+        "west is back",
+        "without west",
+        "argosy place",
+    ]
+    assert both.answers("west", key) == 3.0
 
 
 @pytest.mark.slow

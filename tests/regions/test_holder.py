@@ -43,7 +43,9 @@ class StandIn:
         if self.cut:
             raise Unavailable(f"nothing answers at {self.name}")
         endpoints = {
-            each.endpoint.name: RegionEndpoint(placed=each, state="ready", settled=True, replicas=1, ready=1)
+            each.endpoint.name: RegionEndpoint(
+                placed=each, state="ready", settled=True, replicas=each.endpoint.replicas, ready=each.endpoint.replicas
+            )
             for each in self.order_.endpoints
             if each.ref in self.sent
         }

@@ -3,7 +3,7 @@
 import pytest
 
 from argosy.spec.errors import NotFound
-from argosy.spec.placement import DeclaredDemand, DeclaredModel, DeclaredSupply, PlacementFile
+from argosy.spec.placement import DeclaredDemand, DeclaredModel, DeclaredProfile, DeclaredSupply, PlacementFile
 from argosy.spec.plan import KeptPlan, MadePlan
 from argosy.store import ledger, plans
 from argosy.store.ledger import Cause
@@ -11,7 +11,7 @@ from argosy.store.plans import Plans
 from argosy.store.regions import RegionStore
 
 FILE = PlacementFile(
-    models={"m": DeclaredModel(profiles=())},
+    models={"m": DeclaredModel(profiles=(DeclaredProfile(gpu="L4", rates=1.0),))},
     demand=(DeclaredDemand(model="m", area="a", rate=1.0),),
     rtt={"a": {"r": 0.1}},
     supply=(DeclaredSupply(provider="p", region="r", gpu="L4", price=1.0, quota=1),),
@@ -33,7 +33,7 @@ MADE = MadePlan(
 
 
 def kept(store: Plans, state, replicas: int) -> KeptPlan:
-    plan = KeptPlan(number=0, made=0.0, state=state, why="w", plan=MADE, numbers={"r": {"m": replicas}})
+    plan = KeptPlan(number=0, made=5.0, state=state, why="w", plan=MADE, numbers={"r": {"m": replicas}})
     return store.keep(FILE, plan, Cause(actor="ann"))
 
 

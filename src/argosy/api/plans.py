@@ -33,12 +33,12 @@ class KeptPlans(msgspec.Struct, frozen=True, kw_only=True):
 
 async def every(services: Services) -> KeptPlans:
     """All plans that are kept."""
-    return KeptPlans(plans=await asyncio.to_thread(services.plans.every))
+    return KeptPlans(plans=await asyncio.to_thread(services.plans.store.every), problem=services.plans.problem)
 
 
 async def get(services: Services, number: str) -> KeptPlan:
     """One plan."""
-    return await asyncio.to_thread(services.plans.get, _number(number))
+    return await asyncio.to_thread(services.plans.store.get, _number(number))
 
 
 async def keep(services: Services, body: NewPlan) -> KeptPlan:
@@ -55,7 +55,7 @@ async def keep(services: Services, body: NewPlan) -> KeptPlan:
         numbers=given,
         note="" if body.apply else "it was only proposed",
     )
-    kept = await asyncio.to_thread(services.plans.keep, body.declared, plan, body.cause)
+    kept = await asyncio.to_thread(services.plans.store.keep, body.declared, plan, body.cause)
     await changed(services)
     return kept
 
@@ -63,16 +63,16 @@ async def keep(services: Services, body: NewPlan) -> KeptPlan:
 async def apply(services: Services, number: str, body: Why) -> KeptPlan:
     """Apply a plan that is proposed."""
     plan = await get(services, number)
-    declared = await asyncio.to_thread(services.plans.declared, plan.number)
+    declared = await asyncio.to_thread(services.plans.store.declared, plan.number)
     numbers(declared, plan.plan, await _allowed(services))
-    kept = await asyncio.to_thread(services.plans.apply, plan.number, body.cause)
+    kept = await asyncio.to_thread(services.plans.store.apply, plan.number, body.cause)
     await changed(services)
     return kept
 
 
 async def end(services: Services, query: Why) -> None:
     """Follow no plan any more."""
-    await asyncio.to_thread(services.plans.end, query.cause)
+    await asyncio.to_thread(services.plans.store.end, query.cause)
 
 
 async def _allowed(services: Services) -> dict[str, tuple[str, ...]]:

@@ -18,9 +18,9 @@ from argosy.monitoring.cost import CostLedger
 from argosy.monitoring.devices.intake import DeviceIntake
 from argosy.regions.holder import Holder
 from argosy.regions.member import Member
+from argosy.regions.replan import Replanner
 from argosy.spec.settings import Home, Settings
 from argosy.store.ledger import Cause
-from argosy.store.plans import Plans
 from argosy.store.store import Store
 from argosy.supply.groups import Groups
 from argosy.supply.launcher import Launcher
@@ -49,7 +49,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     groups: Groups
     followers: Followers | None = None
     regions: Holder
-    plans: Plans
+    plans: Replanner
     member: Member
     stop: Callable[[], None]
     started: float

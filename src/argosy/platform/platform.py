@@ -51,12 +51,13 @@ from argosy.platform import leftovers
 from argosy.platform.home import gateway_config
 from argosy.platform.objects import Objects
 from argosy.platform.overflow import OverflowProcess
-from argosy.platform.regions import ControlLink, OwnPlatform
+from argosy.platform.regions import ControlLink, OwnPlatform, PlanSources
 from argosy.platform.supervisor import ACCESS_LOG_BYTES, HOUSEKEEPING, Supervisor, rotate_logs, watch_gateway
 from argosy.platform.targets import TargetOf, local_target, targets
 from argosy.process.cores import cores
 from argosy.regions.holder import Holder
 from argosy.regions.member import Member
+from argosy.regions.replan import Replanner
 from argosy.serving.port import take
 from argosy.spec.errors import ArgosyError
 from argosy.spec.settings import GatewaySettings, Home, RunFile, Settings
@@ -110,7 +111,6 @@ class Platform:
         self.controller = Controller(self.state, store.keys, self.target, self.routing, settings.gateway)
         self.overflow = OverflowProcess(self.home, self.settings.supply.external)
         self.regions, self.member = self._regions(term)
-        self.plans = Plans(store.database)
         self.activation = self.controller.activation = self._activation()
         self.recording = self.controller.recording = Recording(home, settings)
         self.quotas, self.batches = self._quotas(), self._batches()
@@ -137,6 +137,8 @@ class Platform:
         self.hosts = HostWatch(store, self._view, reach, self.incidents.report, every)
         self.launcher = Launcher(Launches(store.database), providers.of(settings))
         self.groups = Groups(self.launcher, settings.supply, Commands(home.logs / "groups.log"))
+        sources = PlanSources(store, self.state, settings.supply, self.meter, self.launcher)
+        self.plans = Replanner(Plans(store.database), self.regions, sources)
         self.recording.fleets = lambda: self.intake.logged
         self.lost = LostDevices(store, self.incidents.report, settings.devices.silent)
         self.triggers = Triggers(home, self.state, self.incidents.report, store=settings.payload.store, allowed=allowed)
@@ -326,6 +328,7 @@ class Platform:
         yield "batches", self.batches.run
         yield "deployments", self.deployments.run
         yield "regions", self.regions.run
+        yield "plans", self.plans.run
         if self.objects is not None:
             yield "objects", self.objects.run
 

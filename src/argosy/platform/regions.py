@@ -1,31 +1,43 @@
 """What the holder of a plan knows of its own platform, and its ways to the regions."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from urllib.parse import quote
 
 import msgspec
 
 from argosy.api.region import PREFIX
+from argosy.api.traffic import over_time
 from argosy.client.control import ControlClient
 from argosy.control.controller import Controller
 from argosy.control.state import State
 from argosy.language.config import beside
+from argosy.process.child import ONE_THREAD, Child
 from argosy.regions.budgets import Spends
 from argosy.regions.holder import PATIENCE
+from argosy.regions.placing import PlanJob
 from argosy.regions.shares import spends
 from argosy.regions.wire import PlacedEndpoint, RegionOrder, RegionReport, SentPackage
 from argosy.spec.errors import Internal
+from argosy.spec.offer import Offer
+from argosy.spec.plan import MadePlan
 from argosy.spec.revision import Revision
 from argosy.spec.settings import Settings
 from argosy.spec.status import EndpointStatus
+from argosy.spec.supply import SupplySettings
 from argosy.store.endpoints import Declared
 from argosy.store.keys import KeyRecord
 from argosy.store.manifest import MAX_DOCUMENT, check_digest
 from argosy.store.regions import Region
 from argosy.store.store import Store
 from argosy.store.usage import TokenLedger
+from argosy.supply.launcher import Launcher
+from argosy.supply.offers import every
+from argosy.telemetry.rates import Meter
 
+DAY = 86400.0
+SOLVING = 300.0
+"""Seconds for a plan and its alternatives, at most."""
 SENDING = 600.0
 """Seconds without an answer to a blob."""
 
@@ -75,6 +87,35 @@ class OwnPlatform:
     def gateway(self) -> str:
         """Where clients reach the gateway."""
         return self._settings.gateway.url or self._controller.gateway_url
+
+
+class PlanSources:
+    """See `regions.replan.Here`."""
+
+    def __init__(self, store: Store, state: State, settings: SupplySettings, meter: Meter, launcher: Launcher) -> None:
+        self._store, self._state, self._settings, self._meter, self._launcher = store, state, settings, meter, launcher
+        self._child = Child("the plan", timeout=SOLVING, environ=ONE_THREAD, nice=5)
+
+    def endpoints(self) -> Mapping[str, Collection[str]]:
+        return {each.endpoint.name: each.endpoint.regions for each in self._state.endpoints()}
+
+    def rates(self, endpoint: str) -> tuple[float, float]:
+        minutes = over_time(self._store.database, endpoint, time.time() - DAY, 300)
+        busiest = max((each.requests / max(60, each.seconds) for each in minutes), default=0.0)
+        return busiest, self._meter.now(endpoint).requests
+
+    def offers(self) -> Sequence[Offer]:
+        return every(self._store.database, self._settings, self._launcher.providers.values())
+
+    def solve(self, job: PlanJob) -> MadePlan:
+        """In a child process, which ends with it."""
+        try:
+            return self._child.run("argosy.regions.placing:remade", job, MadePlan)
+        finally:
+            self._child.close()
+
+    def close(self) -> None:
+        self._child.cancel()
 
 
 class ControlLink:

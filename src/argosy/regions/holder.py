@@ -119,7 +119,7 @@ class Holder:
         self.changed: Callable[[], None] = lambda: None
         self.tell: Callable[[str, str, Iterable[Finding]], object] = lambda source, endpoint, found: None
         self._found: dict[str, list[Finding]] = {}
-        self._begun = clock()
+        self.begun = clock()
         self.states: dict[str, RegionState] = {}
         self._ranks = Ranks()
         self.regions: dict[str, Region] = {}
@@ -160,6 +160,13 @@ class Holder:
         if self.own in draining and plan.drained(endpoint, self.own, self.placements, draining, self._reports):
             many = 0
         return endpoint if many == endpoint.replicas else msgspec.structs.replace(endpoint, replicas=many)
+
+    def given_up(self, region: str) -> bool:
+        """Whether a region that drains has given up its replicas."""
+        found = self._reports.get(region)
+        placed = [each.placed for each in found.values()] if found is not None else []
+        drains = region in self.draining and found is not None
+        return drains and all(each is not None and each.endpoint.replicas == 0 for each in placed)
 
     async def run(self) -> None:
         """Orders, until cancelled."""
@@ -209,7 +216,7 @@ class Holder:
             state = self.states.get(region, RegionState())
             at = state.report.endpoints.get(endpoint.name) if state.report else None
             about = {"endpoint": endpoint.name, "kind": "region", "subject": region}
-            if state.problem and self._clock() - max(state.heard, self._begun) > SILENT:
+            if state.problem and self._clock() - max(state.heard, self.begun) > SILENT:
                 title = f"region {region} is not heard"
                 yield Finding(**about, severity="page", title=title, reason=state.problem)
             elif at is not None and at.problem:

@@ -65,7 +65,7 @@ class Plans:
         in the same transaction, or as the one that is proposed."""
         with self.database.begin() as connection:
             last = connection.execute(sa.select(sa.func.max(P.number))).scalar() or 0
-            plan = msgspec.structs.replace(plan, number=last + 1, actor=cause.actor, made=time.time())
+            plan = msgspec.structs.replace(plan, number=last + 1, actor=cause.actor)
             if plan.state == "current":
                 plan = msgspec.structs.replace(plan, applied=plan.made)
             _over(connection, plan)
