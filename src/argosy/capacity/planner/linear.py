@@ -13,10 +13,16 @@ NEED = "Planning placements"
 SUB_SEARCHES = ("rins", "rens", "root_reduced_cost", "feasibility_jump")
 """Heuristics of HiGHS that take more time than they are worth for one model."""
 
+SHARE = 0.3
+"""Of the replicas that are not whole yet, how many are rounded up at a time."""
+
 
 class Block(NamedTuple):
     """The columns and rows of one model, without offsets. Columns: replicas that are started, those that are kept,
-    flows, what is unserved, what is short; rows: classes, groups, rules. All rows are at least `floor`."""
+    flows, what is unserved, what is short, cells; rows: classes, groups, rules, cells. All rows are at least `floor`.
+
+    Each rule is about nearly all replicas: by way of cells there are far fewer numbers, and solutions in a third of the
+    time. More of a cell than the demand is of no use."""
 
     cost: Array
     upper: Array
@@ -31,29 +37,37 @@ class Block(NamedTuple):
 def block(part: ModelPart) -> Block:
     """A model's. A kept replica costs less than one that is started, so that there is no need for a choice."""
     options, flows, classes, rules = len(part.cost), len(part.load), len(part.rate), len(part.short)
+    cells = np.arange(len(part.cells))
     kept = np.flatnonzero(part.running > 0)
-    at_kept, at_flow = options, options + len(kept)
+    at_flow = options + len(kept)
     at_class, at_rule = at_flow + flows, at_flow + flows + classes
+    at_cell, first = at_rule + rules, classes + part.groups
     replica = np.concatenate([np.arange(options), kept])
     columns, flow = np.arange(options + len(kept)), np.arange(flows)
-    rule, ruled = np.nonzero(part.rules[:, replica])
+    cell, given = np.nonzero(part.cells[:, replica])
+    rule, ruled = np.nonzero(part.rules)
     entries = [
         (part.flow_class, at_flow + flow, np.ones(flows)),
         (np.arange(classes), at_class + np.arange(classes), np.ones(classes)),
         (classes + part.group[replica], columns, np.ones(len(replica))),
         (classes + part.flow_group, at_flow + flow, -part.load),
-        (classes + part.groups + rule, ruled, part.rules[:, replica][rule, ruled]),
-        (classes + part.groups + np.arange(rules), at_rule + np.arange(rules), np.ones(rules)),
+        (first + rule, at_cell + ruled, part.rules[rule, ruled]),
+        (first + np.arange(rules), at_rule + np.arange(rules), np.ones(rules)),
+        (first + rules + cell, given, part.cells[:, replica][cell, given]),
+        (first + rules + cells, at_cell + cells, -np.ones(len(cells))),
     ]
     row, column, value = (np.concatenate([np.asarray(each[at]) for each in entries]) for at in range(3))
-    assert at_kept == options
     return Block(
-        cost=np.concatenate([part.cost + part.start, part.cost[kept], part.network, part.lost, part.short]),
-        upper=np.concatenate([part.most, np.minimum(part.running, part.most)[kept], np.ones(flows + classes + rules)]),
+        cost=np.concatenate(
+            [part.cost + part.start, part.cost[kept], part.network, part.lost, part.short, 0.0 * cells]
+        ),
+        upper=np.concatenate(
+            [part.most, np.minimum(part.running, part.most)[kept], np.ones(at_cell - at_flow + len(cells))]
+        ),
         row=row,
         column=column,
         value=value,
-        floor=np.concatenate([np.ones(classes), np.zeros(part.groups), np.ones(rules)]),
+        floor=np.concatenate([np.ones(classes), np.zeros(part.groups), np.ones(rules), 0.0 * cells]),
         kept=kept,
     )
 
@@ -130,6 +144,7 @@ class Program:
         """Within so many seconds of wall time."""
         set_option = self.solver.setOptionValue
         if self.whole:
+            set_option("mip_allow_cut_separation_at_nodes", False)
             for name in SUB_SEARCHES:
                 set_option(f"mip_heuristic_run_{name}", False)
         set_option("time_limit", self.solver.getRunTime() + max(seconds, 0.01))
@@ -148,6 +163,46 @@ class Program:
             prices=np.maximum(-duals[own:], 0.0) if len(duals) else np.zeros(len(self.supplies)),
             done=done,
         )
+
+    def dive(self, quota: Array, seconds: float) -> list[Array]:
+        """Whole replicas by model, from the solution of the linear program: those that miss least of one more are
+        rounded up, which may take what there is, and the others follow in what is solved again from where it was."""
+        run, found = self.solver.run, self.solver.getSolution
+        self.solver.setOptionValue("presolve", "off")
+        self.solver.setOptionValue("time_limit", self.solver.getRunTime() + seconds)
+        both = list(zip(self.chosen, self.blocks, strict=True))
+        counts = [len(part.cost) + len(made.kept) for part, made in both]
+        column = np.concatenate([first + np.arange(count) for first, count in zip(self.start, counts, strict=False)])
+        supply = np.concatenate([supply_of(part, made) for part, made in both])
+        gpus = np.concatenate([np.append(part.gpus, part.gpus[made.kept]) for part, made in both])
+        column, most = column.astype(np.int32), self.upper[column].copy()
+        least, values = np.zeros(len(column)), np.array(found().col_value)[column]
+        while True:
+            least = np.maximum(least, np.floor(values + 1e-6))
+            part = np.flatnonzero(values > least + 1e-6)
+            if not len(part):
+                break
+            left = quota - np.bincount(supply, least * gpus, len(quota))
+            up = max(1, int(SHARE * len(part)))
+            for at in part[np.argsort(least[part] - values[part], kind="stable")].tolist():
+                if least[at] + 1 > most[at] or gpus[at] > left[supply[at]] + 1e-6:
+                    most[at] = least[at]
+                elif up > 0:
+                    least[at], left[supply[at]], up = least[at] + 1, left[supply[at]] - gpus[at], up - 1
+            self.solver.changeColsBounds(len(column), column, least, most)
+            run()
+            if self.solver.getInfo().primal_solution_status != 2:
+                break
+            values = np.array(found().col_value)[column]
+        return self.replicas(np.split(least, np.cumsum(counts)[:-1]))
+
+    def replicas(self, values: Sequence[Array]) -> list[Array]:
+        """By option, of those that are started and those that are kept."""
+        made = list[Array]()
+        for part, own, taken in zip(self.chosen, self.blocks, values, strict=True):
+            made.append(taken[: len(part.cost)].copy())
+            made[-1][own.kept] += taken[len(part.cost) : len(part.cost) + len(own.kept)]
+        return made
 
 
 def supply_of(part: ModelPart, made: Block) -> Array:

@@ -23,8 +23,10 @@ class ModelPart(msgspec.Struct, frozen=True, kw_only=True):
 
     By option (a variant on a supply): `placement`, `supply` (index), `gpus`, `cost` and `start` of one replica, how
     many are `running`, how many can be had (`most`), its `kind` (variant on a GPU) and its `group`. By flow: its class,
-    its group, the replicas it takes and what it costs, if all of the class is sent there. By rule for losses (`rules`
-    by option): the share of what must be left that a replica gives, and what it costs (`short`) if nothing is left.
+    its group, the replicas it takes and what it costs, if all of the class is sent there. A cell is what is lost at
+    once, for a set of allowed regions: the share of its demand that a replica of an option gives there (`cells` by
+    option). By rule for losses: what is left of the cells over what must be (`rules` by cell), and what it costs
+    (`short`) if nothing is left.
     """
 
     model: str
@@ -46,6 +48,7 @@ class ModelPart(msgspec.Struct, frozen=True, kw_only=True):
     flow_group: Array
     load: Array
     network: Array
+    cells: Array
     rules: Array
     short: Array
 
@@ -126,7 +129,7 @@ def _part(sites: Sites, model: str, demands: Sequence[int], profiles: Sequence[P
     placement = [(model, p.variant, s.id) for (p, _), s in zip(offers, supplies, strict=True)]
     gpus = np.array([float(profile.gpus) for profile, _ in offers])
     load = rate[flow_class] / speed[flow_class, flow_group]
-    rules, short = _rules(sites, first, rate, reach[:, leader] * speed, group, at)
+    cells, rules, short = _rules(sites, first, rate, reach[:, leader] * speed, group, at)
     return ModelPart(
         model=model,
         demands=[[demands[row] for row in each] for each in members],
@@ -147,6 +150,7 @@ def _part(sites: Sites, model: str, demands: Sequence[int], profiles: Sequence[P
         flow_group=flow_group,
         load=load,
         network=(rate * each_sent * 3600 / 1e9)[flow_class] * egress[flow_group],
+        cells=cells,
         rules=rules,
         short=short,
     )
@@ -187,10 +191,16 @@ def _ints(values: Array) -> list[int]:
 
 def _rules(
     sites: Sites, demands: Sequence[Demand], rate: Array, speed: Array, group: Array, at: Array
-) -> tuple[Array, Array]:
-    """What is to be left after each loss. What a replica can serve is taken at the mix of sizes that reach it."""
-    problem, rows, short = sites.problem, list[Array](), list[float]()
+) -> tuple[Array, Array, Array]:
+    """Cells, and what is to be left of them after each loss. What a replica can serve is taken at the mix of sizes that
+    reach it."""
+    problem, short = sites.problem, list[float]()
+    cells, rules = list[Array](), list[tuple[int, Array]]()
     bound = [each.regions for each in demands]
+    domain, spot = sites.domain[at], sites.spot[at]
+    kinds, kind = np.unique(np.stack([domain, spot]), axis=1, return_inverse=True)
+    losses = [(kinds[0] == each, problem.loss_floor) for each in np.unique(domain)]
+    losses = [(gone, floor) for gone, floor in [*losses, (kinds[1] == 1, 1 - problem.spot_share)] if floor > 0]
     scopes = [np.ones(len(demands), bool), *(np.array([each == one for each in bound]) for one in sorted(set(bound)))]
     for scope in scopes if len(set(bound)) > 1 else scopes[:1]:
         asked = np.where(scope, rate, 0.0)[:, None]
@@ -199,9 +209,11 @@ def _rules(
         gives = (able.sum(axis=0) / np.where(work > 0, work, 1.0))[group]
         total = float(asked.sum())
         missed = float((asked[:, 0] * [each.penalty for each in demands]).sum()) * 3600
-        losses = [(sites.domain[at] == each, problem.loss_floor) for each in np.unique(sites.domain[at])]
-        for gone, floor in [*losses, (sites.spot[at], 1 - problem.spot_share)]:
-            if floor > 0 and total > 0:
-                rows.append(np.where(gone, 0.0, gives) / (floor * total))
-                short.append(missed * floor)
-    return np.array(rows).reshape(len(rows), len(at)), np.array(short)
+        if total > 0 and losses:
+            rules += [(len(cells), np.where(gone, 0.0, 1 / floor)) for gone, floor in losses]
+            short += [missed * floor for _, floor in losses]
+            cells += [np.where(kind == each, gives / total, 0.0) for each in range(kinds.shape[1])]
+    left = np.zeros((len(rules), len(cells)))
+    for row, (first, shares) in enumerate(rules):
+        left[row, first : first + len(shares)] = shares
+    return np.array(cells).reshape(len(cells), len(at)), left, np.array(short)

@@ -39,7 +39,7 @@ def route(part: ModelPart, replicas: Array) -> Routed:
                 flows[demand, variant, supply] = flows.get((demand, variant, supply), 0.0) + float(part_of * rate)
     for at in np.flatnonzero(missed > 1e-9).tolist():
         unserved |= {d: float(r * missed[at]) for d, r in zip(part.demands[at], part.rates[at], strict=True)}
-    short = np.clip(1.0 - part.rules @ replicas, 0.0, 1.0)
+    short = np.clip(1.0 - part.rules @ (part.cells @ replicas), 0.0, 1.0)
     costs = Costs(
         machines=machines,
         starts=starts,
@@ -81,7 +81,8 @@ def _flows(part: ModelPart, capacity: Array) -> tuple[Array, Array]:
         flow_group=np.searchsorted(groups, part.flow_group[useful]),
         load=part.load[useful],
         network=part.network[useful],
-        rules=np.zeros((0, len(groups))),
+        cells=np.zeros((0, len(groups))),
+        rules=np.zeros((0, 0)),
         short=bare,
     )
     solved = Program([small], None).solve(10.0)

@@ -52,15 +52,8 @@ def restrict(part: ModelPart, keep: Array) -> ModelPart:
         flow_group=np.searchsorted(groups, part.flow_group[flows]),
         load=part.load[flows],
         network=part.network[flows],
-        rules=part.rules[:, keep],
+        cells=part.cells[:, keep],
     )
-
-
-class Choice(NamedTuple):
-    """Of some models together: replicas by option, and what each costs without prices."""
-
-    replicas: list[Array]
-    costs: list[float]
 
 
 def choose(
@@ -72,12 +65,11 @@ def choose(
     seconds: float,
     slack: float,
     nodes: int,
-) -> Choice | None:
+) -> list[Array] | None:
     """Replicas for some models, of the options `keep` of each, within the GPUs that are left, off by `slack` at most
     unless time or `nodes` are used up; the search begins at what is `held`. They pay `prices` for what they take."""
     small = [_within(restrict(one.part, kept), left) for one, kept in zip(some, keep, strict=True)]
-    made = [block(each) for each in small]
-    costs = [_paid(part, own, prices) for part, own in zip(small, made, strict=True)]
+    costs = [_paid(part, block(part), prices) for part in small]
     shared = left if len(some) > 1 else _shared(small[0], left)
     program = Program(small, shared, whole=True, costs=costs)
     if held is not None:
@@ -85,16 +77,10 @@ def choose(
     found = program.solve(seconds, mip_abs_gap=slack, mip_max_nodes=nodes, mip_rel_gap=0.0)
     if not found.done:
         return None
-    replicas, real = list[Array](), list[float]()
-    for one, kept, part, own, values in zip(some, keep, small, made, found.values, strict=True):
-        options = len(part.cost)
-        taken = np.rint(values[: options + len(own.kept)])
-        chosen = np.zeros(len(one.part.cost))
-        chosen[kept] = taken[:options]
-        chosen[kept[own.kept]] += taken[options:]
-        replicas.append(chosen)
-        real.append(float(own.cost @ values))
-    return Choice(replicas, real)
+    replicas = [np.zeros(len(one.part.cost)) for one in some]
+    for chosen, kept, taken in zip(replicas, keep, program.replicas(found.values), strict=True):
+        chosen[kept] = np.rint(taken)
+    return replicas
 
 
 def _within(part: ModelPart, left: Array) -> ModelPart:

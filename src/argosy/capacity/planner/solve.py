@@ -21,6 +21,9 @@ SAFE = 1e-7
 CLOSE = 0.001
 """A model is not searched further where all together would be as near their bounds as it is."""
 
+NODES = 100
+"""How many branches are looked at for a model, or for two."""
+
 
 class Planner:
     """Plans for problems that change a little from one to the next: what it learned of one serves for the next."""
@@ -34,15 +37,15 @@ class Planner:
         self.prices = dict[str, float]()
         self._bounds = dict[str, float]()
         self.close = CLOSE
+        self.program: Program | None = None
 
     def solve(self, problem: Problem, seconds: float = 10.0) -> Plan:
         """A plan from nothing but the problem."""
         self._open(problem, seconds)
         self._price()
         self._round()
-        free = np.zeros(len(self.quota))
-        for tolls, close in ((self.tolls, 5 * CLOSE), (self.tolls, 2 * CLOSE), (free, CLOSE), (free, CLOSE)):
-            self._pass(tolls, close)
+        for close in (2 * CLOSE, CLOSE):
+            self._pass(close)
         self._improve()
         return self._close()
 
@@ -79,7 +82,7 @@ class Planner:
         self.quota = self.sites.quota
         self.parts = {part.model: part for part in parts(problem)}
         self.ones, self._bounds = dict[str, Priced](), dict[str, float]()
-        self.routed, self.wanted = dict[str, Routed](), dict[str, Array]()
+        self.routed = dict[str, Routed]()
 
     def _left(self) -> float:
         return self.seconds - (self.clock() - self.begun)
@@ -92,11 +95,8 @@ class Planner:
         if solved.done:
             self.tolls[program.supplies] = solved.prices
         for at, part in enumerate(chosen):
-            rows, options = len(part.rate) + part.groups + len(part.short), len(part.cost)
-            self._set(part.model, part, solved.duals[at] if solved.done else np.zeros(rows))
-            values, kept = solved.values[at] if solved.done else np.zeros(options), program.blocks[at].kept
-            self.wanted[part.model] = values[:options].copy()
-            self.wanted[part.model][kept] += values[options : options + len(kept)]
+            self._set(part.model, part, solved.duals[at] if solved.done else np.zeros(len(program.blocks[at].floor)))
+        self.program = program if solved.done else None
         self.prices = {each.id: float(toll) for each, toll in zip(self.problem.supplies, self.tolls, strict=True)}
 
     def _alone(self, part: ModelPart) -> Array:
@@ -131,7 +131,7 @@ class Planner:
             return False
         before = sum(self._route(model).cost + self._toll(model, tolls) for model in models)
         before_that = {model: (self.replicas[model], self.routed.pop(model)) for model in models}
-        for model, replicas in zip(models, found.replicas, strict=True):
+        for model, replicas in zip(models, found, strict=True):
             self.replicas[model] = replicas
         after = sum(self._route(model).cost + self._toll(model, tolls) for model in models)
         if after < before - 1e-9:
@@ -157,23 +157,19 @@ class Planner:
         return sum(self._bounds.values()) - float(self.tolls @ self.quota)
 
     def _round(self) -> None:
-        """Begin at the linear program's replicas, whole ones; what is left goes to those that miss most of one."""
-        order = sorted(self.ones, key=lambda model: self.ones[model].bound, reverse=True)
-        self.replicas = {model: np.floor(self.wanted[model] + 1e-6) for model in order}
-        left = self.quota - self._used()
-        for model in order:
-            part, missing = self.parts[model], self.wanted[model] - self.replicas[model]
-            for option in np.argsort(-missing, kind="stable")[: int((missing > 1e-6).sum())]:
-                if left[part.supply[option]] >= part.gpus[option]:
-                    self.replicas[model][option] += 1
-                    left[part.supply[option]] -= part.gpus[option]
+        """Begin at the linear program's replicas, made whole."""
+        whole = [np.zeros(len(part.cost)) for part in self.parts.values()]
+        if self.program:
+            whole = self.program.dive(self.quota, max(self.seconds, 60.0))
+        self.replicas = dict(zip(self.parts, whole, strict=True))
+        self.program = None
 
-    def _pass(self, tolls: Array, close: float) -> None:
+    def _pass(self, close: float) -> None:
         """Models by themselves, those first that lose most."""
-        self.close = close
+        self.close, free = close, np.zeros(len(self.quota))
         for model in sorted(self.ones, key=self._loss, reverse=True):
             if self._left() > 0 and self._loss(model) > self._slack():
-                self._again([model], tolls, count=3, nodes=10)
+                self._again([model], free, count=3, nodes=NODES)
 
     def _improve(self) -> None:
         """Models in pairs, those first that lose most; in turn their bounds are sharpened."""
@@ -188,7 +184,7 @@ class Planner:
             if turn % 2:
                 self._sharpen(first)
             else:
-                self._again(list({first, second}), free, count=3, nodes=50)
+                self._again(list({first, second}), free, count=3, nodes=NODES)
             turn += 1
 
     def _slack(self) -> float:
@@ -225,7 +221,8 @@ class Planner:
 
 
 def solve(problem: Problem, *, seconds: float = 10.0, running: Mapping[Placement, int] | None = None) -> Plan:
-    """The best plan that is found within so many seconds; `running`: instead of the problem's."""
+    """The best plan that is found within so many seconds, or later if there is none that serves before; `running`:
+    instead of the problem's."""
     if running is not None:
         problem = msgspec.structs.replace(problem, running=dict(running))
     return Planner().solve(problem, seconds)
@@ -266,6 +263,7 @@ def _same(before: ModelPart | None, part: ModelPart) -> bool:
                 "flow_group",
                 "load",
                 "network",
+                "cells",
                 "rules",
                 "short",
             )
