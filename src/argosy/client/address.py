@@ -1,6 +1,9 @@
-"""Where a server is: the base of its URLs, or a Unix socket; and the model its URL may already name."""
+"""Where a server is: the base of its URLs, or a Unix socket; and the model its URL may already name. Where there are
+several, which is asked first."""
 
 import re
+import time
+from collections.abc import Callable, Sequence
 from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
@@ -46,6 +49,43 @@ def parse(url: str) -> Address:
     if found is None:
         return Address(base=full.rstrip("/"))
     return Address(base=found["base"], model=unquote(found["model"] or ""), version=unquote(found["version"] or ""))
+
+
+def parse_all(urls: str | Sequence[str]) -> list[Address]:
+    """One address or several, which name the same model or none. Raises InvalidArgument."""
+    found = [parse(url) for url in ([urls] if isinstance(urls, str) else urls)]
+    if not found:
+        raise InvalidArgument("name at least one URL")
+    if len({(each.model, each.version) for each in found}) > 1:
+        raise InvalidArgument(f"the URLs of one client name the same model, or none: {', '.join(urls)}")
+    return found
+
+
+AWAY_SECONDS = 30.0
+"""How long an address that did not answer is asked after the others."""
+
+
+class Turns:
+    """In which order addresses are asked: as they were given, those that did not answer last. After `AWAY_SECONDS` one
+    request asks such an address in its place again, and the others do once it has answered."""
+
+    def __init__(self, count: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._until, self._clock = [0.0] * count, clock
+
+    def order(self) -> list[int]:
+        """For the next request."""
+        now = self._clock()
+        late = [until > now for until in self._until]
+        self._until = [now + AWAY_SECONDS if 0 < until <= now else until for until in self._until]
+        return sorted(range(len(late)), key=late.__getitem__)
+
+    def gone(self, at: int) -> None:
+        """It did not answer."""
+        self._until[at] = self._clock() + AWAY_SECONDS
+
+    def well(self, at: int) -> None:
+        """It answered, whatever it said."""
+        self._until[at] = 0.0
 
 
 def model_path(model: str, version: str | None, action: str = "") -> str:

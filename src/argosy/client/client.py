@@ -2,13 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import httpx
 
-from argosy.client.address import Address, parse
+from argosy.client.address import Address, Turns, parse_all
 from argosy.client.session import Call, Flow, Pause, Refused, Reply, Session
 from argosy.spec.errors import ArgosyError, DeadlineExceeded, InvalidArgument, Unavailable
 
@@ -17,11 +17,16 @@ P = ParamSpec("P")
 
 
 class _Base:
-    def __init__(self, url: str, key: str | None, timeout: float) -> None:
+    def __init__(self, url: str | Sequence[str], key: str | None, timeout: float) -> None:
         if timeout <= 0:
             raise InvalidArgument("timeout must be above 0 seconds")
-        self.address = parse(url)
-        self.session = Session(self.address, key, timeout)
+        self._addresses = parse_all(url)
+        self._turns = Turns(len(self._addresses))
+        self.session = Session(self._addresses, key, timeout)
+
+    def _lost(self, at: int, error: httpx.TransportError, call: Call) -> Refused | ArgosyError:
+        self._turns.gone(at)
+        return _failed(error, call, self._addresses[at])
 
 
 def _sync(flow: Callable[Concatenate[Session, P], Flow[T]]) -> Callable[Concatenate["Client", P], T]:
@@ -47,19 +52,32 @@ def _async(
 
 
 class Client(_Base):
-    """Sends rows and tensors to one server.
+    """Sends rows and tensors to one server, or to the first of several that answers.
 
     `url` is the base of the server, a whole `…/v2/models/NAME/infer` (then methods need no model; pass None), or
-    `unix:/path/of.sock`. `timeout` is how many seconds the server may stay silent, and how long tries go on. `verify`
-    is the CA file of a server with a private certificate; SSL_CERT_FILE names one as well. Refused connections and 503
-    with Retry-After are tried again, nothing else is. Errors are those of `argosy.spec.errors`. May be used from
-    several threads.
+    `unix:/path/of.sock`. Of several, as of regions, the first is asked. Where it refuses the connection, breaks it off
+    or is silent, the next one is at once, and from then on; after half a minute the first is tried again. `timeout` is
+    how many seconds a server may stay silent, and how long tries go on. `verify` is the CA file of a server with a
+    private certificate; SSL_CERT_FILE names one as well. Refused connections and 503 with Retry-After are tried again
+    at the same server, nothing else is. Errors are those of `argosy.spec.errors`. May be used from several threads.
     """
 
-    def __init__(self, url: str, key: str | None = None, timeout: float = 60.0, *, verify: str | bool = True) -> None:
+    def __init__(
+        self,
+        url: str | Sequence[str],
+        key: str | None = None,
+        timeout: float = 60.0,
+        *,
+        verify: str | bool = True,
+    ) -> None:
         super().__init__(url, key, timeout)
-        transport = httpx.HTTPTransport(uds=self.address.socket) if self.address.socket else None
-        self._http = httpx.Client(transport=transport, **_options(self.address, timeout, verify))
+        self._http = [
+            httpx.Client(
+                transport=httpx.HTTPTransport(uds=each.socket) if each.socket else None,
+                **_options(each, timeout, verify),
+            )
+            for each in self._addresses
+        ]
 
     predict = _sync(Session.predict)
     infer = _sync(Session.infer)
@@ -71,7 +89,8 @@ class Client(_Base):
     models = _sync(Session.models)
 
     def close(self) -> None:
-        self._http.close()
+        for each in self._http:
+            each.close()
 
     def __enter__(self) -> Self:
         return self
@@ -89,20 +108,39 @@ class Client(_Base):
             return end.value
 
     def _send(self, call: Call) -> Reply | Refused:
-        try:
-            answer = self._http.request(call.method, call.path, content=call.body, headers=call.headers)
-        except httpx.TransportError as error:
-            return _failed(error, call, self.address)
-        return Reply(answer.status_code, answer.headers, answer.content)
+        failure: Refused | ArgosyError = Refused("no answer")
+        for at in self._turns.order():
+            try:
+                answer = self._http[at].request(call.method, call.path, content=call.body, headers=call.headers)
+            except httpx.TransportError as error:
+                failure = self._lost(at, error, call)
+            else:
+                self._turns.well(at)
+                return Reply(answer.status_code, answer.headers, answer.content)
+        if isinstance(failure, ArgosyError):
+            raise failure
+        return failure
 
 
 class AsyncClient(_Base):
     """`Client` for asyncio: the same methods, awaited."""
 
-    def __init__(self, url: str, key: str | None = None, timeout: float = 60.0, *, verify: str | bool = True) -> None:
+    def __init__(
+        self,
+        url: str | Sequence[str],
+        key: str | None = None,
+        timeout: float = 60.0,
+        *,
+        verify: str | bool = True,
+    ) -> None:
         super().__init__(url, key, timeout)
-        transport = httpx.AsyncHTTPTransport(uds=self.address.socket) if self.address.socket else None
-        self._http = httpx.AsyncClient(transport=transport, **_options(self.address, timeout, verify))
+        self._http = [
+            httpx.AsyncClient(
+                transport=httpx.AsyncHTTPTransport(uds=each.socket) if each.socket else None,
+                **_options(each, timeout, verify),
+            )
+            for each in self._addresses
+        ]
 
     predict = _async(Session.predict)
     infer = _async(Session.infer)
@@ -114,7 +152,8 @@ class AsyncClient(_Base):
     models = _async(Session.models)
 
     async def close(self) -> None:
-        await self._http.aclose()
+        for each in self._http:
+            await each.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -136,11 +175,18 @@ class AsyncClient(_Base):
             return end.value
 
     async def _send(self, call: Call) -> Reply | Refused:
-        try:
-            answer = await self._http.request(call.method, call.path, content=call.body, headers=call.headers)
-        except httpx.TransportError as error:
-            return _failed(error, call, self.address)
-        return Reply(answer.status_code, answer.headers, answer.content)
+        failure: Refused | ArgosyError = Refused("no answer")
+        for at in self._turns.order():
+            try:
+                answer = await self._http[at].request(call.method, call.path, content=call.body, headers=call.headers)
+            except httpx.TransportError as error:
+                failure = self._lost(at, error, call)
+            else:
+                self._turns.well(at)
+                return Reply(answer.status_code, answer.headers, answer.content)
+        if isinstance(failure, ArgosyError):
+            raise failure
+        return failure
 
 
 def _options(address: Address, timeout: float, verify: str | bool) -> dict[str, Any]:
@@ -166,8 +212,8 @@ def _verification(address: Address, verify: str | bool) -> Any:
         raise InvalidArgument(f"the CA file cannot be used: {source}: {error}") from None
 
 
-def _failed(error: httpx.TransportError, call: Call, address: Address) -> Refused:
-    """What a transport error means: only a connection that was never made may be tried again."""
+def _failed(error: httpx.TransportError, call: Call, address: Address) -> Refused | ArgosyError:
+    """What a transport error means: only a connection that was never made may be tried again at one address."""
     where = (address.socket or address.base) + call.path
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
         reason = str(error) or type(error).__name__
@@ -176,9 +222,6 @@ def _failed(error: httpx.TransportError, call: Call, address: Address) -> Refuse
         return Refused(reason)
     if call.path.endswith(("/live", "/ready")):
         return Refused(str(error))
-    failure: ArgosyError
     if isinstance(error, httpx.TimeoutException):
-        failure = DeadlineExceeded(f"{where} did not answer in time")
-    else:
-        failure = Unavailable(f"the connection to {where} broke: {error or type(error).__name__}")
-    raise failure from None
+        return DeadlineExceeded(f"{where} did not answer in time")
+    return Unavailable(f"the connection to {where} broke: {error or type(error).__name__}")

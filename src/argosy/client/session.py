@@ -130,8 +130,9 @@ Flow = Generator[Call | Pause, Reply | Refused | None, T]
 class Session:
     """What a client knows of its server: address, key, and the metadata it has read."""
 
-    def __init__(self, address: Address, key: str | None, timeout: float) -> None:
-        self.address = address
+    def __init__(self, addresses: Sequence[Address], key: str | None, timeout: float) -> None:
+        self.address, *_ = addresses
+        self._where = " or ".join(each.socket or each.base for each in addresses)
         self.timeout = timeout
         self.headers = {"authorization": f"Bearer {key}"} if key else {}
         self._metadata: dict[tuple[str, str], Metadata] = {}
@@ -288,7 +289,7 @@ class Session:
         if isinstance(outcome, Reply):
             return from_answer(outcome.status, outcome.body, where + call.path, retry_after)
         reason = outcome.reason if outcome else "no answer"
-        return Unavailable(f"nothing answers at {where}: {reason}")
+        return Unavailable(f"nothing answers at {self._where}: {reason}")
 
 
 def _scalar(value: Any) -> Any:
