@@ -253,6 +253,7 @@ async def test_an_address_may_have_as_many_as_all(config, replica):
         await gateway.stop(0.2)
 
 
+@pytest.mark.slow
 async def test_what_is_shed_as_the_heap_grows(config, replica):
     """Bodies that wait for a replica that takes none fill the heap up to its bound, and then new requests are refused
     until it is free again. Envoy lives."""

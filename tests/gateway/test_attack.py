@@ -24,6 +24,8 @@ from attack.gateway import ATTACKS, server_streams
 from tests.gateway.kit import KEY, api_key
 
 MOST = 64 * 1024 * 1024
+QUICK = ("head flood", "resets", "first messages")
+"""Attacks that are tried each time; the others are slow tests."""
 HEADERS = {"x-api-key": KEY}
 
 REPLICA = """
@@ -126,7 +128,9 @@ def called(address):
         assert client.is_server_ready(client_timeout=60)
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in ATTACKS]
+)
 async def test_nothing_grows_and_keys_are_served(served, replica, name):
     address = await served.address()
     called_once = await asyncio.to_thread(called, address)

@@ -49,6 +49,7 @@ async def test_the_shadow_is_told_and_can_be_paired(gateway, replica):
     assert {each.headers["x-argosy-record"] for each in a.seen + b.seen} == {"1"}
 
 
+@pytest.mark.slow
 async def test_a_share_of_the_traffic_by_routes_alone(gateway, replica):
     a, b = await replica("a"), await replica("b")
     await gateway.start(mirrored(a, b, 50))

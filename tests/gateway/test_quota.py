@@ -119,6 +119,7 @@ async def test_one_question_for_many_requests_and_then_a_refusal(client, quota, 
     assert "x-ratelimit-limit-tokens" not in (await ask(client, 1, key="free")).headers
 
 
+@pytest.mark.slow
 async def test_who_asks_often_gets_more_at_once(client, quota, monkeypatch):
     asked = []
     original = quota.server.ledger.ask

@@ -138,6 +138,7 @@ def test_every_snapshot_holds_together_and_fits_envoy(descriptors, endpoints, ke
     assert not any(key.sha256 in listeners for key in keys)
 
 
+@pytest.mark.slow
 @given(endpoints=endpoint_lists())
 @settings(deadline=None, max_examples=30)
 def test_a_cluster_of_one_name_never_changes(endpoints):

@@ -75,6 +75,7 @@ def order(request):
     return request.param
 
 
+@pytest.mark.slow
 async def test_by_header_nobody_goes_back(gateway, replica, order):
     a, b = await replica("a"), await replica("b")
     sticky = Sticky(by="header", name="x-user")
@@ -101,6 +102,7 @@ def shared_reversed(stable, candidate, weight, sticky):
     return [shared(*revisions, sticky=sticky)]
 
 
+@pytest.mark.slow
 async def test_by_key_nobody_goes_back(gateway, replica):
     a, b = await replica("a"), await replica("b")
     keys = [api_key(f"key-{n}", id=f"k{n}") for n in range(200)]

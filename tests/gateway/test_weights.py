@@ -76,6 +76,7 @@ async def test_two_hundred_changes_under_load_lose_nothing_and_keep_the_shares(g
     assert near(seen, expected, variance)
 
 
+@pytest.mark.slow
 async def test_a_share_is_within_binomial_bounds(gateway, replica):
     a, b = await replica("a"), await replica("b")
     await gateway.start([shared(revision("r1", "1", a, weight=95), revision("r2", "2", b, weight=5))])

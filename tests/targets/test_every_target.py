@@ -115,6 +115,7 @@ async def test_what_serves_goes_on_when_its_signature_counts_no_more(lab: Lab, m
     await second.stop()
 
 
+@pytest.mark.slow
 async def test_a_replica_that_never_becomes_ready_is_replaced_and_says_what_it_was_at(lab: Lab):
     lab.behave("never")
     target = await lab.target()

@@ -55,6 +55,7 @@ async def test_a_caller_keeps_its_version_by_its_header(platform: Up):
     await asyncio.to_thread(callers)
 
 
+@pytest.mark.slow
 async def test_a_tester_picks_the_candidate_even_in_the_shadow_and_nobody_else_does(platform: Up):
     def testers() -> None:
         shadow = {"testers": True, "shadow": {"requests": 1_000_000}}

@@ -81,6 +81,7 @@ async def test_a_version_that_fails_on_some_inputs_is_rolled_back_by_itself(plat
     assert "rolled-back" in str(history)
 
 
+@pytest.mark.slow
 async def test_a_version_that_does_not_load_never_gets_a_request(platform: Up):
     call = partial(asyncio.to_thread, platform.call)
     deployed = await call("PUT", "/v1/endpoints/digits", ENDPOINT, wait=60)

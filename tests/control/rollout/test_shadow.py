@@ -103,6 +103,7 @@ async def watched(home: Home) -> str:
     return text
 
 
+@pytest.mark.slow
 async def test_a_version_that_answers_alike_passes_its_shadow_and_rolls_out_while_somebody_watches(
     platform: Up, home: Home
 ):

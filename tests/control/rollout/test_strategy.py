@@ -323,7 +323,7 @@ orders = st.sampled_from(["", "", "pause", "resume", "promote", "abort"])
 events = st.tuples(judgements, judgements, orders, st.booleans(), st.floats(-5, 20))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(declarations, st.lists(events, max_size=8)), min_size=1, max_size=8))
 def test_the_invariants_hold_through_every_history(history):
     world = World(broken=frozenset("x"))

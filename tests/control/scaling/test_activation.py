@@ -45,6 +45,7 @@ async def ask(url: str, count: int) -> list[httpx.Response]:
         return list(await asyncio.gather(*(client.post(url, content=b"x" * 1000) for _ in range(count))))
 
 
+@pytest.mark.slow
 async def test_to_zero_and_back_for_many_at_once(home: Home, package: str, start: Callable[..., Up]):
     platform = start(STAND_IN_UP).ready()
     url = deploy(platform, package)
@@ -134,6 +135,7 @@ def test_grpc_calls_wait_for_a_real_replica(home: Home, store: Store, start: Cal
     assert activator(home).found() == []
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_past_size_and_deadline_a_grpc_call_is_unavailable(home: Home, package: str, start: Callable[..., Up]):
     platform = start(STAND_IN_UP).ready()
