@@ -12,9 +12,6 @@ from argosy.spec.package import Tolerance
 from argosy.spec.signature import TensorSpec
 from argosy.spec.tensor import NUMPY, Array
 
-MOST = 16
-"""Rows of golden examples that go into a self-test."""
-
 
 class Vectors(msgspec.Struct, frozen=True, kw_only=True):
     """Rows for each input port and what each output port has to give for them: [rows, size], float32 or int32."""

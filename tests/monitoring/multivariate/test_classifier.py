@@ -4,6 +4,7 @@ from scipy.stats import mannwhitneyu
 
 from argosy.monitoring.multivariate import classifier
 from argosy.spec.errors import InvalidArgument
+from prove.shifts import linear
 from tests.monitoring.multivariate.worlds import butterfly, turned
 
 
@@ -27,7 +28,7 @@ def test_the_rows_it_names_are_the_ones_that_are_new():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("learner", "columns"), [(classifier.trees(10), 4), (classifier.linear(), 16)])
+@pytest.mark.parametrize(("learner", "columns"), [(classifier.trees(10), 4), (linear(), 16)])
 def test_no_more_alarms_than_its_level(learner: classifier.Learner, columns: int):
     """20 windows without a shift: more than 4 below 5 % come once in 400 times for a test that keeps its level."""
     alarms = 0

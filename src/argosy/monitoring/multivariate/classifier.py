@@ -60,24 +60,6 @@ def trees(rounds: int = 60) -> Learner:
     return learn
 
 
-def linear(strength: float = 0.1) -> Learner:
-    """Logistic regression on standardised columns: for embeddings, whose columns are many and alike."""
-
-    def learn(x: Floats, y: npt.NDArray[np.int64], seed: int) -> tuple[Model, Floats]:
-        models = require("sklearn.linear_model", "monitoring", "A domain classifier")
-        threads = require("threadpoolctl", "monitoring", "A domain classifier")
-        middle, spread = x.mean(axis=0), x.std(axis=0)
-        spread[spread == 0] = 1.0
-        model = models.LogisticRegression(
-            C=strength, class_weight="balanced", max_iter=1000, tol=1e-3, random_state=seed
-        )
-        with threads.threadpool_limits(1):
-            model.fit((x - middle) / spread, y)
-        return lambda rows: model.predict_proba((rows - middle) / spread)[:, 1], np.abs(model.coef_[0])
-
-    return learn
-
-
 def separate(
     reference: Floats, current: Floats, learner: Learner | None = None, folds: int = FOLDS, seed: int = 0
 ) -> Separation:

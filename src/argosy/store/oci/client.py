@@ -38,8 +38,6 @@ HINTS = {
     429: ": it limits how often it is asked, so try later",
 }
 MOVED, _BUSY = (301, 302, 303, 307, 308), (429, 502, 503, 504)
-FOLLOWED = (("GET",), ("GET", "POST", "PUT", "PATCH"))
-"""What follows redirects with a status of up to 303, and with 307 or 308. HEAD does not: it has its answer then."""
 _NO_TLS = ("WRONG_VERSION", "RECORD_LAYER", "RECORD LAYER")
 """What TLS says of a server that speaks plain text."""
 _WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.){1,400})"')
