@@ -21,7 +21,7 @@ from argosy.packaging import (
     requirements,
     zipmap,
 )
-from argosy.packaging.conversions import TORCH_WEIGHTS
+from argosy.packaging.conversions import said
 from argosy.packaging.detect import ENGINE_OF, Found, detect, is_language
 from argosy.packaging.environment import Report
 from argosy.packaging.examine import Findings, Task
@@ -260,7 +260,7 @@ def _scan(draft: Draft) -> ScanResult:
     if objections and not trusted:
         names = ", ".join(objections[:8]) + (", …" if len(objections) > 8 else "")
         if any(name.startswith("torch.") for name in objections):
-            raise BadPackage(f"{found.path.name} looks like {TORCH_WEIGHTS.said(found.path.name)}")
+            raise BadPackage(f"{found.path.name} looks like {said('torch_weights', found.path.name)}")
         sample = " and --sample" if any(name.startswith("statsmodels.") for name in objections) else ""
         raise Untrusted(
             f"loading {found.path.name} would use {names}, which Argosy does not vouch for; if you know where the file "

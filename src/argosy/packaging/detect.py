@@ -12,7 +12,7 @@ import msgspec
 from argosy.engines import onnx_file, wire
 from argosy.engines.compressed import start
 from argosy.packaging import conversions, encoder
-from argosy.packaging.conversions import Conversion, of_archive, of_folder, of_text
+from argosy.packaging.conversions import of_archive, of_folder, of_text
 from argosy.packaging.language import folder, gguf
 from argosy.spec.errors import BadPackage, InvalidArgument, NotFound, Unsupported
 from argosy.spec.language import LanguageModel
@@ -67,8 +67,8 @@ _MOST_CODE = 4 * 1024 * 1024
 _OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """What torch.save began with before it wrote zip archives: several pickles follow."""
 
-_MARKS: tuple[tuple[int, bytes, str | Conversion], ...] = (
-    (0, b"\x89HDF\r\n", conversions.KERAS_HDF5),
+_MARKS: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"\x89HDF\r\n", "keras_hdf5"),
     (0, b"binf", "an old binary XGBoost model: load it and save it again as .json or .ubj"),
     (0, b"ZF", "a joblib file older than 0.10: load it and dump it again"),
     (0, b"\x93NUMPY", "a numpy array, not a model; as sample rows it goes to --sample"),
@@ -82,12 +82,12 @@ _MARKS: tuple[tuple[int, bytes, str | Conversion], ...] = (
     (0, b"\x04\x22\x4d\x18", "an LZ4-compressed file: compress with zlib, gzip, bz2 or xz, or not at all"),
     (0, b"\x28\xb5\x2f\xfd", "a zstd-compressed file: unpack it first"),
     (257, b"ustar", "a tar archive: unpack it first"),
-    (4, b"TFL3", conversions.TFLITE),
-    *((0, mark, conversions.TENSOR_RT) for mark in (b"ftrt", b"ptrt")),
-    *((0, mark, conversions.R_OBJECT) for mark in (b"RDX", b"X\n\0\0\0", b"RDA")),
-    (0, _OLD_TORCH, conversions.TORCH_WEIGHTS),
+    (4, b"TFL3", "tflite"),
+    *((0, mark, "tensor_rt") for mark in (b"ftrt", b"ptrt")),
+    *((0, mark, "r_object") for mark in (b"RDX", b"X\n\0\0\0", b"RDA")),
+    (0, _OLD_TORCH, "torch_weights"),
 )
-"""Where in a file that is no model which bytes are, and what it is then."""
+"""Where in a file that is no model which bytes are, and what it is then, or its kind of `conversions.toml`."""
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -326,10 +326,10 @@ def _check_whole(file: File, kind: Format) -> None:
             onnx_file.inspect(file.path)
         except BadPackage:  # other messages of protobuf begin alike
             if file.path.suffix == ".mlmodel":
-                raise BadPackage(f"{name} looks like {conversions.CORE_ML.said(name)}") from None
+                raise BadPackage(f"{name} looks like {conversions.said('core_ml', name)}") from None
             if name == "saved_model.pb":
                 folder = file.path.absolute().parent.name
-                raise BadPackage(f"{name} looks like {conversions.SAVED_MODEL.said(folder)}") from None
+                raise BadPackage(f"{name} looks like {conversions.said('saved_model', folder)}") from None
             raise
     elif kind in ("xgboost-json", "xgboost-ubj") and not file.tail.rstrip().endswith(b"}"):
         raise BadPackage(f"{name} looks like an XGBoost model that is cut off: it does not end with a brace")
@@ -354,7 +354,7 @@ def _described(file: File) -> str:
         return "a zip archive that is cut off"
     for at, mark, what in _MARKS:
         if file.plain[at : at + len(mark)] == mark:
-            return what.said(file.path.name) if isinstance(what, Conversion) else what
+            return conversions.said(what, file.path.name) if what in conversions.KINDS else what
     suffix = f" (its name ends in {file.path.suffix})" if file.path.suffix else ""
     return _described_text(file.plain, file.path.name) or f"unknown binary data{suffix}"
 
@@ -364,14 +364,16 @@ def _described_text(head: bytes, name: str) -> str:
     if begin.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
         return "an HTML page, perhaps the error page of a download that failed"
     if len(head) > 9 and head[8:9] == b"{" and 0 < int.from_bytes(head[:8], "little") < 2**32:
-        return conversions.SAFETENSORS.said(name)
+        return conversions.said("safetensors", name)
     if len(head) >= 16 and not head.strip(b"\0"):
         return "nothing but zero bytes, perhaps a download that broke off"
     if begin.startswith((b"<?xml", b"<pmml")):
-        roots = {b"<PMML": conversions.PMML, b"<net ": conversions.OPEN_VINO}
-        return next((known.said(name) for root, known in roots.items() if root in head[:4096]), "an XML document")
+        roots = {b"<PMML": "pmml", b"<net ": "open_vino"}
+        return next(
+            (conversions.said(known, name) for root, known in roots.items() if root in head[:4096]), "an XML document"
+        )
     if head[:1] == b"\n" and b"\x12\x0bPlaceholder" in head:
-        return conversions.GRAPH.said(name)
+        return conversions.said("graph", name)
     if known := of_text(head.lstrip(), name):
         return known
     if begin.startswith((b"{", b"[")):
