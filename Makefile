@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Bytecode is written once: every process of a test would else compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode
-EXTRAS := edge sklearn lightgbm xgboost catboost mlflow parquet monitoring onnx postgres tracing batch ray images llamacpp encoders place
+EXTRAS := edge sklearn lightgbm xgboost catboost mlflow parquet monitoring sketches onnx postgres tracing batch ray images llamacpp encoders place
 
 # What stands on top of argosy, each a distribution of its own, of the same version.
 PROJECTS := $(sort $(wildcard distributions/*/pyproject.toml))

@@ -1,5 +1,6 @@
 """Hidden columns: no value of theirs is in a profile, it still merges, and the other columns are as they were."""
 
+import numpy as np
 import pytest
 
 from argosy.profiles.layout import Layout
@@ -26,7 +27,8 @@ def profile(where: Layout) -> Profile:
 @pytest.mark.parametrize("name", ["country", "input.country"])
 def test_a_redacted_category_leaves_nothing(where: Layout, profile: Profile, name: str):
     hidden = Hidden(where, [name], []).apply(profile)
-    assert b"Atlantis" not in encode(profile)
+    assert b"Atlantis" in encode(profile)
+    assert b"Atlantis" not in encode(hidden)
     assert not hidden.cells(where, "country").any()
     assert (hidden.cells(where, "age") == profile.cells(where, "age")).all()
 
@@ -37,6 +39,8 @@ def test_a_hashed_number_leaves_counts_in_cells_alone(where: Layout, profile: Pr
     place = where.index("age")
     assert (hidden.cells(where, "age") == profile.cells(where, "age")).all()
     assert hidden.moments[place].count == 0
+    assert np.float32(1234.5).tobytes() in b"".join(profile.sketches)
+    assert np.float32(1234.5).tobytes() not in b"".join(hidden.sketches)
     assert [kept for at, kept in enumerate(hidden.moments) if at != place] == [
         kept for at, kept in enumerate(profile.moments) if at != place
     ]

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from argosy.profiles import quantiles
 from argosy.profiles.layout import layout
 from argosy.profiles.profile import Profile, check, decode, encode, merge, minute, spoken
 from argosy.profiles.recorder import Recorder
@@ -36,6 +37,10 @@ def test_merging_is_associative_and_commutative(parts):
     for one, other in zip(flat.moments, nested.moments, strict=True):
         assert (one.count, one.min, one.max) == (other.count, other.min, other.max)
         assert (one.mean, one.m2) == pytest.approx((other.mean, other.m2), rel=1e-9, abs=1e-9)
+    assert flat.values == nested.values
+    for one, other in zip(flat.sketches, nested.sketches, strict=True):
+        ours, theirs = quantiles.quantiles(one, [0.25, 0.75]), quantiles.quantiles(other, [0.25, 0.75])
+        assert ours == pytest.approx(theirs, abs=0.3)
 
 
 def test_merging_equals_counting_at_once():
@@ -47,6 +52,10 @@ def test_merging_equals_counting_at_once():
     assert apart.moments[0].max == x[:, 0].max()
     assert apart.cells(WHERE, "income")[-1] == 60 + 40
     assert apart.cells(WHERE, "score")[-2] == 4
+
+
+def test_the_sketch_knows_the_quantiles():
+    assert quantiles.quantiles(of(4000, 3).sketches[0], [0.1, 0.5, 0.9]) == pytest.approx([-1.28, 0, 1.28], abs=0.12)
 
 
 def test_profiles_survive_the_wire():
@@ -81,10 +90,15 @@ def test_versions_and_segments_do_not_mix():
         merge(WHERE, [])
 
 
-@pytest.mark.parametrize("change", [{"counts": (1,)}, {"moments": ()}])
+@pytest.mark.parametrize("change", [{"counts": (1,)}, {"moments": ()}, {"sketches": (b"",)}, {"values": ()}])
 def test_a_profile_that_does_not_fit_its_layout_is_refused(change):
     with pytest.raises(InvalidArgument, match="does not fit its own layout"):
         check(WHERE, msgspec.structs.replace(of(10, 1), **change))
+
+
+def test_without_sketches_a_merge_has_none():
+    one = of(10, 1)
+    assert merge(WHERE, [one, msgspec.structs.replace(one, sketches=())]).sketches == ()
 
 
 def test_minutes_are_utc_whatever_the_clock_on_the_wall(monkeypatch):

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from argosy.packaging.profile import profile
+from argosy.profiles import quantiles
 from argosy.profiles.layout import layout
-from argosy.profiles.profile import encode
+from argosy.profiles.profile import encode, merge
 from argosy.profiles.recorder import Recorder
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.signature import Signature, TensorSpec
@@ -43,6 +44,7 @@ def test_gathered_rows_count_as_those_of_one_batch():
         )
     ours, theirs = small_parts.take(60)[0], at_once.take(60)[0]
     assert ours.counts == theirs.counts
+    assert ours.values == theirs.values
 
 
 def test_segments_part_the_rows_by_any_column():
@@ -72,6 +74,10 @@ def test_a_million_distinct_categories_cost_constant_memory():
         recorder.add(60.0 * (part // 10), inputs | {"country": names}, outputs)
     for one in recorder.take(600):
         sizes.append(len(encode(one)))
+        values = one.values[0]
+        assert len(values.frequent) <= 128
+        assert values.frequent["often"] + values.lost >= 10_000 >= values.frequent["often"]
+        assert values.distinct() == pytest.approx(90_001, rel=0.15)
         assert one.cells(where, "country")[-2] == 100_000
     assert abs(sizes[0] - sizes[1]) < 3000
     assert max(sizes) < 40_000
@@ -146,4 +152,13 @@ def test_half_precision_of_brains_and_texts_of_any_kind():
         inputs | {"country": as_bytes(np.array([["\ud800"], ["<b>" * 99]], object).astype(object)[1:2].repeat(2, 0))},
         outputs,
     )
-    assert recorder.take(60)[0].cells(small(), "country").tolist()[-2:] == [2, 0]
+    assert max(map(len, recorder.take(60)[0].values[0].frequent)) == 100
+
+
+def test_without_the_library_bins_alone_work(monkeypatch):
+    monkeypatch.setattr(quantiles, "installed", lambda: False)
+    recorder = Recorder(small(), "m:1", batch=8)
+    recorder.add(0, *rows(8))
+    one = recorder.take(60)[0]
+    assert one.sketches == ()
+    assert merge(small(), [one, one]).rows == 16

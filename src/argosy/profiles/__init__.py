@@ -1,1 +1,1 @@
-"""What a model is asked and what it answers, minute by minute, in numbers that merge: counts and moments."""
+"""What a model is asked and what it answers, minute by minute, in numbers that merge: counts, moments and sketches."""

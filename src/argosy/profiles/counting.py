@@ -10,6 +10,7 @@ import numpy as np
 
 from .cells import EMPTY, INFINITE, MISSING, OTHER, Cells, Column, Floats, Ints
 from .moments import RunningMoments
+from .values import ValueCounts
 
 Array = np.ndarray[Any, np.dtype[Any]]
 MAX_TEXT = 100
@@ -130,19 +131,25 @@ class Dictionary:
         """The cell of one raw value."""
         return self.cells.get(text(value), self.other)
 
-    def count(self, values: list[Any], counts: Ints) -> None:
-        """Add to a column's counts."""
+    def count(self, values: list[Any], counts: Ints) -> dict[str, int]:
+        """Add to a column's counts; gives the values that are not missing, by their text, with how often they came."""
+        found: dict[str, int] = {}
         for value, often in Counter(values).items():
-            counts[self.cell(value)] += often
+            name = text(value)
+            counts[self.cells.get(name, self.other)] += often
+            if name:
+                found[name] = found.get(name, 0) + often
+        return found
 
 
 class Counting:
-    """Counts and moments of rows. Not for use by several threads at once."""
+    """Counts, moments and values of rows. Not for use by several threads at once."""
 
     def __init__(self, where: Cells, dictionaries: Sequence[Dictionary]) -> None:
         self.where, self.rows = where, 0
         self.counts: Ints = np.zeros(where.cells, np.int64)
         self.moments = RunningMoments(where.numbers)
+        self.tallies = [ValueCounts() for _ in dictionaries]
         self._dictionaries = dictionaries
 
     def update(self, batch: Batch) -> None:
@@ -152,7 +159,8 @@ class Counting:
         self.counts += np.bincount(flat.reshape(-1), minlength=where.cells)
         self.moments.update(batch.values)
         for index, texts in enumerate(batch.texts):
-            self._dictionaries[index].count(texts, self.counts[where.slice(where.numbers + index)])
+            cells = self.counts[where.slice(where.numbers + index)]
+            self.tallies[index].update(self._dictionaries[index].count(texts, cells))
         self.rows += batch.rows
 
     def fields(self) -> dict[str, Any]:
@@ -162,6 +170,7 @@ class Counting:
             "rows": self.rows,
             "counts": tuple(self.counts.tolist()),
             "moments": self.moments.freeze(),
+            "values": tuple(tally.freeze() for tally in self.tallies),
         }
 
 

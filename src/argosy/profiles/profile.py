@@ -1,6 +1,7 @@
-"""The profile of one model version over some minutes: counts in the reference's cells, and moments. It merges.
+"""The profile of one model version over some minutes: counts in the reference's cells, moments, sketches. It merges.
 
-Counts merge exactly, moments but for rounding, in any order and any grouping.
+Counts merge exactly, moments but for rounding, quantiles and frequent values within the error of their sketches, in any
+order and any grouping.
 """
 
 import zlib
@@ -10,9 +11,11 @@ from datetime import UTC, datetime
 import msgspec
 import numpy as np
 
+from argosy.profiles import quantiles
 from argosy.profiles.cells import Column, Ints
 from argosy.profiles.layout import Layout
 from argosy.profiles.moments import Moments, RunningMoments
+from argosy.profiles.values import MAX_LISTED, REGISTERS, ValueCounts, Values
 from argosy.spec.errors import InvalidArgument
 
 MAX_BYTES = 16 << 20
@@ -23,7 +26,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Rows of one version and segment in the minutes [start, end), counted since 1970 in UTC.
 
     `segment` is empty for all rows, else `column=value`. `layout` is `Layout.digest`, `counts` its vector of cells;
-    `moments` are of the numbers, in its order.
+    `moments` and `sketches` are of the numbers, `values` of the categories, in its order. Without the extra `sketches`
+    there are none.
     """
 
     version: str
@@ -34,6 +38,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     rows: int
     counts: tuple[int, ...]
     moments: tuple[Moments, ...] = ()
+    sketches: tuple[bytes, ...] = ()
+    values: tuple[Values, ...] = ()
 
     def cells(self, where: Layout, name: str) -> Ints:
         """The counts of one column in its cells."""
@@ -58,7 +64,15 @@ def check(where: Layout, one: Profile) -> None:
             f"the profile of '{one.version}' from {spoken(one.start)} was counted against another reference "
             f"({one.layout} instead of {where.digest}): its columns or bins differ, so it cannot be compared or merged"
         )
-    whole = len(one.counts) == where.cells and len(one.moments) == where.numbers and min(one.counts, default=0) >= 0
+    categories = len(where.columns) - where.numbers
+    whole = (
+        len(one.counts) == where.cells
+        and len(one.moments) == where.numbers
+        and len(one.sketches) in (0, where.numbers)
+        and len(one.values) == categories
+        and min(one.counts, default=0) >= 0
+        and all(len(v.registers) in (0, REGISTERS) and len(v.frequent) <= MAX_LISTED for v in one.values)
+    )
     if not whole:
         raise InvalidArgument(f"the profile of '{one.version}' from {spoken(one.start)} does not fit its own layout")
 
@@ -76,8 +90,11 @@ def merge(where: Layout, parts: Sequence[Profile]) -> Profile:
         names = sorted({f"{part.version} {part.segment}".strip() for part in parts})
         raise InvalidArgument(f"profiles of different versions or segments do not merge: {', '.join(names)}")
     moments = RunningMoments(where.numbers)
+    tallies = [ValueCounts() for _ in range(len(where.columns) - where.numbers)]
     for part in parts:
         moments.add(part.moments)
+        for tally, values in zip(tallies, part.values, strict=True):
+            tally.add(values)
     return Profile(
         version=parts[0].version,
         segment=parts[0].segment,
@@ -87,7 +104,17 @@ def merge(where: Layout, parts: Sequence[Profile]) -> Profile:
         rows=sum(part.rows for part in parts),
         counts=tuple(np.array([part.counts for part in parts], np.int64).sum(axis=0).tolist()),
         moments=moments.freeze(),
+        sketches=_sketches(parts),
+        values=tuple(tally.freeze() for tally in tallies),
     )
+
+
+def _sketches(parts: Sequence[Profile]) -> tuple[bytes, ...]:
+    """None where one part with rows lacks them: half a sketch would tell of half the rows."""
+    if not quantiles.installed() or any(part.rows and not part.sketches for part in parts):
+        return ()
+    full = [part.sketches for part in parts if part.sketches]
+    return tuple(quantiles.merge(column) for column in zip(*full, strict=True))
 
 
 def encode(one: Profile) -> bytes:
@@ -123,13 +150,17 @@ class Hidden:
         """The profile without what it must not tell."""
         if not self._closed:
             return one
+        numbers = self._where.numbers
         counts = np.array(one.counts, np.int64)
         for place in self._blank:
             counts[self._where.slice(place)] = 0
+        empty = quantiles.Sketches(1).freeze()[0] if one.sketches else b""
         return msgspec.structs.replace(
             one,
             counts=tuple(counts.tolist()),
             moments=tuple(Moments() if place in self._closed else kept for place, kept in enumerate(one.moments)),
+            sketches=tuple(empty if place in self._closed else kept for place, kept in enumerate(one.sketches)),
+            values=tuple(Values() if place + numbers in self._closed else v for place, v in enumerate(one.values)),
         )
 
 

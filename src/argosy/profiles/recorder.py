@@ -5,11 +5,31 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from argosy.profiles import quantiles
 from argosy.profiles.cells import Ints
 from argosy.profiles.counting import CHUNK, MOST_BYTES, Batch, CellsError, Counting, Dictionary, Tensors, join, prepare
 from argosy.profiles.layout import Layout
 from argosy.profiles.profile import Profile, minute
 from argosy.spec.errors import InvalidArgument
+
+
+class _Sketched(Counting):
+    """The profile of one segment while its minute lasts."""
+
+    def __init__(self, where: Layout, dictionaries: Sequence[Dictionary]) -> None:
+        super().__init__(where, dictionaries)
+        self.sketches = quantiles.Sketches(where.numbers) if where.numbers and quantiles.installed() else None
+
+    def update(self, batch: Batch) -> None:
+        super().update(batch)
+        if self.sketches is not None:
+            finite = np.isfinite(batch.values)
+            self.sketches.update(batch.values if finite.all() else np.where(finite, batch.values, np.nan))
+
+    def freeze(self, version: str, segment: str, at: int) -> Profile:
+        """What was counted in the minute `at`."""
+        sketches = self.sketches.freeze() if self.sketches is not None else ()
+        return Profile(version=version, segment=segment, start=at, end=at + 1, sketches=sketches, **self.fields())
 
 
 @dataclass
@@ -40,7 +60,7 @@ class Recorder:
         self._rng = np.random.default_rng(seed)
         self._dictionaries = [Dictionary(column) for column in where.columns[where.numbers :]]
         self._waiting: dict[int, _Waiting] = {}
-        self._counting: dict[int, dict[str, Counting]] = {}
+        self._counting: dict[int, dict[str, _Sketched]] = {}
 
     def add(self, at: float, inputs: Tensors, outputs: Tensors) -> None:
         """Rows that were answered at a time in seconds since 1970; axis 0 of every array counts them."""
@@ -64,7 +84,7 @@ class Recorder:
             self._count(place)
         done = sorted(place for place in self._counting if place < last)
         return [
-            Profile(version=self._version, segment=segment, start=place, end=place + 1, **one.fields())
+            one.freeze(self._version, segment, place)
             for place in done
             for segment, one in sorted(self._counting.pop(place).items())
         ]
@@ -89,9 +109,9 @@ class Recorder:
             for code in np.unique(codes).tolist():
                 self._update(profiles, f"{column.name}={column.label(code)}", batch.take(np.flatnonzero(codes == code)))
 
-    def _update(self, profiles: dict[str, Counting], segment: str, batch: Batch) -> None:
+    def _update(self, profiles: dict[str, _Sketched], segment: str, batch: Batch) -> None:
         if segment not in profiles:
-            profiles[segment] = Counting(self._where, self._dictionaries)
+            profiles[segment] = _Sketched(self._where, self._dictionaries)
         profiles[segment].update(batch)
 
     def _codes(self, index: int, batch: Batch) -> Ints:

@@ -87,8 +87,11 @@ WRONG = {
     "infinite moments": lambda one: changed(one, moments=first(one["moments"], [3, float("inf"), 0.0, 0.0, 1.0])),
     "negative squares": lambda one: changed(one, moments=first(one["moments"], [3, 0.0, -1.0, 0.0, 1.0])),
     "a segment": lambda one: changed(one, segment="label=1"),
+    "sketches": lambda one: changed(one, sketches=["AAAA"] * len(one["moments"])),
     "years in one profile": lambda one: changed(one, end=one["start"] + 10**6),
     "no time at all": lambda one: changed(one, end=one["start"]),
+    "values beyond the rows": lambda one: changed(one, values=[[{"1": 10**6}, 0, ""]] * len(one["values"])),
+    "a text too long": lambda one: changed(one, values=[[{"x" * 500: 1}, 0, ""]] * len(one["values"])),
 }
 
 

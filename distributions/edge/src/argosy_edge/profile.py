@@ -15,6 +15,7 @@ from argosy_edge.cells import Cells, Column
 from argosy_edge.clock import Clock
 from argosy_edge.counting import CHUNK, MOST_BYTES, CellsError, Counting, Dictionary, Tensors, join, prepare
 from argosy_edge.moments import Moments
+from argosy_edge.values import Values
 
 
 class Placed(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,8 +46,8 @@ class _Places:
 class _Counted:
     """One version."""
 
-    def __init__(self, version: str, reference: Sequence[Mapping[str, Any]]) -> None:
-        self.version = version
+    def __init__(self, version: str, reference: Sequence[Mapping[str, Any]], texts: bool) -> None:
+        self.version, self.texts = version, texts
         self.where = Cells(msgspec.convert(reference, tuple[Column, ...]))
         self._dictionaries = [Dictionary(column) for column in self.where.columns[self.where.numbers :]]
         self._rng = _Places()
@@ -94,12 +95,21 @@ class _Counted:
             return None
         fields = done.fields()
         fields["moments"] = [_finite(one) for one in fields["moments"]]
+        if not self.texts:
+            columns = self.where.columns[self.where.numbers :]
+            fields["values"] = [_listed(one, column) for one, column in zip(fields["values"], columns, strict=True)]
         return msgspec.to_builtins({"version": self.version, "segment": "", **fields})
 
 
 def _finite(one: Moments) -> Moments:
     """JSON has no infinite numbers; where sums pass the range of floats there are no moments."""
     return one if np.isfinite([one.mean, one.m2, one.min, one.max]).all() else Moments()
+
+
+def _listed(one: Values, column: Column) -> Values:
+    """Without the texts that the reference does not list: they would tell what was asked."""
+    known = {text: often for text, often in one.frequent.items() if text in column.known}
+    return Values(known, one.lost, one.registers)
 
 
 class Profiler:
@@ -113,11 +123,12 @@ class Profiler:
         self._minute: int | None = None
         self._began = 0.0
 
-    def watch(self, version: str, reference: Sequence[Mapping[str, Any]]) -> None:
-        """Count the rows of this version from now on. Raises msgspec.ValidationError where the reference is none."""
+    def watch(self, version: str, reference: Sequence[Mapping[str, Any]], texts: bool = False) -> None:
+        """Count the rows of this version from now on. `texts`: values that the reference does not list are told, as
+        where payloads are. Raises msgspec.ValidationError where the reference is none."""
         with self._lock:
             if reference and version not in self._models:
-                self._models[version] = _Counted(version, reference)
+                self._models[version] = _Counted(version, reference, texts)
 
     def forget(self, version: str) -> None:
         """Count no more rows of this version."""

@@ -69,7 +69,7 @@ class Watching:
         for package in gone:
             if package != seen.package:
                 self._profiler.forget(package)
-        self._profiler.watch(update.package, update.reference)
+        self._profiler.watch(update.package, update.reference, texts=update.payloads > 0)
 
     def __call__(self, model: EdgeModel, inputs: Arrays, outputs: Arrays | AgentError, seconds: float) -> None:
         """A request was answered."""

@@ -215,8 +215,8 @@ class DeviceIntake:
 def check(where: Layout, one: Profile) -> None:
     """Raise InvalidArgument unless a profile that somebody sent is one that could have been counted."""
     profile.check(where, one)
-    if one.segment or not (0 <= one.rows <= MOST_ROWS and 0 < one.end - one.start <= 60):
-        raise InvalidArgument("a profile of a device has rows, a minute or so, and no segment")
+    if one.segment or one.sketches or not (0 <= one.rows <= MOST_ROWS and 0 < one.end - one.start <= 60):
+        raise InvalidArgument("a profile of a device has rows, a minute or so, and neither segment nor sketches")
     counts = np.array(one.counts, np.int64)
     sums = [int(counts[where.slice(place)].sum()) for place in range(len(where.columns))]
     if counts.max(initial=0) > one.rows or any(each != one.rows for each in sums):
@@ -225,6 +225,12 @@ def check(where: Layout, one: Profile) -> None:
         sane = 0 <= each.count <= one.rows and each.m2 >= 0 and each.min <= each.max
         if not sane or not all(map(math.isfinite, (each.mean, each.m2, each.min, each.max))):
             raise InvalidArgument("the moments of a column are none")
+    for values in one.values:
+        low = min((*values.frequent.values(), values.lost, 0))
+        if low < 0 or sum(values.frequent.values()) > one.rows or values.lost > one.rows:
+            raise InvalidArgument("the values of a column are more than the rows")
+        if max(values.registers, default=0) > 64 or any(len(text) > MOST_TEXT for text in values.frequent):
+            raise InvalidArgument("the values of a column are none")
 
 
 def _tensors(said: Mapping[str, JsonTensor], specs: Sequence[TensorSpec]) -> dict[str, Array]:

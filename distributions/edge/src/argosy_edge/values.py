@@ -1,0 +1,1 @@
+../../../../src/argosy/profiles/values.py
