@@ -5,21 +5,28 @@ import random
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from argosy.capacity.costs import (
     HOUR,
     Costs,
+    MachineHour,
     Mark,
     PaidRun,
     PricedSpan,
     Share,
     WorkTally,
+    attended,
     closed,
+    credit,
     disagreement,
     hours,
     step,
 )
 from argosy.serving.counts import Work
+from argosy.spec.offer import Launch, Offer
+from argosy.spec.supply import ProviderPromise
 from argosy.store.costs import merged
 
 START = 1_767_225_600
@@ -126,6 +133,30 @@ def test_slots_are_parts_of_an_engine_and_a_loop_counts_where_it_is_the_narrower
 
 def msg(found, work):
     return msgspec.structs.replace(found, work=work)
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 3))
+def test_a_credit_is_never_positive_nor_more_than_was_paid(there, available, back):
+    machine = MachineHour(provider="p", instance="m", cost=2.0, seconds=3600.0, there=3600.0 * there)
+    given_back = credit(START, machine, ProviderPromise(available=available, back=back), "eu")
+    assert -2.0 <= given_back.cost <= 0.0
+    assert (given_back.use, given_back.version, given_back.region) == ("credit", "m", "eu")
+    assert given_back.cost > -1e-9 or (there < available and back > 0)
+
+
+def test_a_machine_is_there_from_when_it_was_ready_as_its_provider_says():
+    offer = Offer(provider="p", region="eu", instance="m", price=1.0)
+    first = Launch(id="a", offer=offer, asked=START, state="starting", price=7.2, started=START)
+    assert attended({}, [first], START, START + 60.0) == {}
+    ready = msgspec.structs.replace(first, state="ready", ready=START + 100.0)
+    found = attended({}, [ready], START + 60.0, START + 3500.0)
+    found = attended(found, [msgspec.structs.replace(ready, state="starting")], START + 3500.0, START + 3700.0)
+    found = attended(found, [msgspec.structs.replace(ready, state="ending")], START + 3700.0, START + 3800.0)
+    about = MachineHour(provider="p", instance="m")
+    assert found["a"] == {
+        START: msgspec.structs.replace(about, cost=pytest.approx(7.0), seconds=3500.0, there=3400.0),
+        START + HOUR: msgspec.structs.replace(about, cost=pytest.approx(0.4), seconds=200.0, there=100.0),
+    }
 
 
 def test_whole_uses_take_all():

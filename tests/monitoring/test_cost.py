@@ -21,6 +21,7 @@ from argosy.spec.offer import Launch, Offer
 from argosy.spec.revision import Replica, Revision
 from argosy.spec.scaling import Scaling
 from argosy.spec.status import View
+from argosy.spec.supply import ProviderPromise
 from argosy.store import costs, jobs
 from argosy.store.database import Database
 from argosy.store.endpoints import Declared, Serving
@@ -41,6 +42,7 @@ class World:
         self.settings = settings or CostSettings(core=3600.0)
         self.declared: Any = {"replicas": 1, **more.pop("declared", {})}
         self.away, self.machines, self.reports = {}, [], {}
+        self.promises = more.pop("promises", {})
         self.revision = Revision(
             id="a", endpoint="digits", model="digits", version="1", digest="d", resources=Resources(cpu=2)
         )
@@ -72,6 +74,7 @@ class World:
             self.settings,
             log=self.log,
             cores=4,
+            promises=self.promises,
             report=lambda source, endpoint, found: self.reports.update({endpoint: list(found)}),
             clock=lambda: self.now,
         )
@@ -203,6 +206,22 @@ async def test_a_machine_that_was_launched_has_its_own_price_and_is_idle_without
     world.add("digits-a-1", host="10.0.0.1")
     await world.after(10.0)
     assert world.rows() == {("", "idle", ""): 10.0, ("digits", "startup", ""): 10.0}
+
+
+async def test_what_a_provider_gives_back_is_a_row_of_the_hour_and_no_price_of_time(make):
+    world = make(promises={"p": ProviderPromise(available=0.95)})
+    offer = Offer(provider="p", region="eu", instance="m", price=1.0)
+    launch = Launch(id="one", offer=offer, asked=START, address="10.0.0.1", price=3600.0, started=START, ready=START)
+    for state, seconds in (("ready", 2880.0), ("starting", 720.0), ("ready", 60.0)):
+        world.machines = [msgspec.structs.replace(launch, state=state)]
+        await world.after(seconds)
+    (hour,) = costs.hours(world.database, 0, 2**40)
+    assert (hour.booked, hour.billed, hour.problem) == (pytest.approx(3600.0), pytest.approx(3600.0), "")
+    world.begin()
+    await world.after(3600.0)
+    credits = [row for row in costs.read(world.database, 0, 2**40) if row.use == "credit"]
+    assert [(row.hour, row.version, row.cost) for row in credits] == [(START, "m", pytest.approx(-540.0))]
+    assert len(costs.hours(world.database, 0, 2**40)) == 2, "in the second one it was there"
 
 
 async def test_batch_jobs_pay_for_their_cores_or_by_their_price(make):

@@ -1,11 +1,8 @@
 import math
 
-import hypothesis.strategies as st
 import pytest
-from hypothesis import given
 
-from argosy.spec.offer import CostRow
-from argosy.supply.hosts import RULES, Figures, Score, admit, answered, credit, share, timed
+from argosy.supply.hosts import RULES, Figures, Score, admit, answered, share, timed
 
 CLAIM = Figures(compute=1e12, memory=64e9, rtt=0.02)
 
@@ -72,12 +69,3 @@ def test_evidence_has_a_mean_of_at_most_one_for_an_honest_host():
     ):
         mean = sum(share * math.exp(after(bad).log_e) for bad, share in ((True, chance), (False, 1 - chance)))
         assert mean <= 1 + 1e-9
-
-
-@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 3))
-def test_a_credit_is_never_positive_nor_more_than_was_paid(up, promised, factor):
-    row = CostRow(hour=0, endpoint="e", version="e:1", use="idle", cost=2.0, seconds=3600.0)
-    given_back = credit(row, up=up, promised=promised, factor=factor)
-    assert -2.0 <= given_back.cost <= 0.0
-    assert given_back.use == "credit"
-    assert given_back.cost == 0.0 or (up < promised and factor > 0)

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import msgspec
 
 from argosy.serving.counts import Work
-from argosy.spec.offer import CostRow, Use
+from argosy.spec.offer import CostRow, Launch, Use
+from argosy.spec.supply import ProviderPromise
 
 HOUR = 3600
 PATIENCE = 60.0
@@ -76,6 +77,20 @@ class WorkTally(msgspec.Struct, frozen=True):
 
     measured: float = 0.0
     unread: float = 0.0
+
+
+class MachineHour(msgspec.Struct, frozen=True, kw_only=True):
+    """A machine in one hour: what it cost, its seconds since it was ready, and those in which it was there."""
+
+    provider: str
+    instance: str
+    cost: float = 0.0
+    seconds: float = 0.0
+    there: float = 0.0
+
+
+Machines = Mapping[str, Mapping[int, MachineHour]]
+"""Launch → hour → how that was."""
 
 
 class Costs(msgspec.Struct, frozen=True, kw_only=True):
@@ -254,6 +269,34 @@ def closed(state: Costs) -> tuple[dict[int, tuple[float, WorkTally]], Costs]:
     rest = {hour: each for hour, each in state.tallies.items() if hour not in over}
     unkeyed = {name: found for name, found in waiting.items() if found}
     return over, Costs(at=state.at, marks=state.marks, unkeyed=unkeyed, tallies=rest, spans=spans)
+
+
+def attended(
+    before: Machines, machines: Iterable[Launch], since: float, now: float
+) -> dict[str, dict[int, MachineHour]]:
+    """Machines by hour, with the time since the last look. One that has been ready and is not so by its provider's own
+    record, without our doing, is not there."""
+    found = {name: dict(each) for name, each in before.items()}
+    for each in machines:
+        for hour, seconds in hours(max(since, each.ready), now) if each.ready is not None else ():
+            blank = MachineHour(provider=each.offer.provider, instance=each.offer.instance)
+            was = found.setdefault(each.id, {}).get(hour, blank)
+            found[each.id][hour] = msgspec.structs.replace(
+                was,
+                cost=was.cost + seconds * each.price / HOUR,
+                seconds=was.seconds + seconds,
+                there=was.there + seconds * (each.state in ("ready", "ending")),
+            )
+    return found
+
+
+def credit(hour: int, machine: MachineHour, promise: ProviderPromise, region: str = "") -> CostRow:
+    """What a provider gives back for the part of an hour that its machine was not there: so many times the price of
+    the time by which that missed what is promised. A row of negative cost."""
+    there = machine.there / machine.seconds if machine.seconds else 1.0
+    missed = max(0.0, promise.available - min(1.0, there))
+    cost = -min(machine.cost, machine.cost * missed * promise.back)
+    return CostRow(hour=hour, endpoint="", version=machine.instance, use="credit", region=region, cost=cost)
 
 
 def _within(span: PricedSpan, hour: int) -> float:

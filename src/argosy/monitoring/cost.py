@@ -9,9 +9,10 @@ import asyncio
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
@@ -19,7 +20,7 @@ import sqlalchemy as sa
 
 from argosy.alerting.incident import Finding
 from argosy.capacity import costs
-from argosy.capacity.costs import Costs, PaidRun
+from argosy.capacity.costs import Costs, MachineHour, PaidRun
 from argosy.monitoring.requesters import end_of, requesters
 from argosy.process.repeat import repeat
 from argosy.spec.batch import Submission
@@ -28,6 +29,7 @@ from argosy.spec.errors import ArgosyError
 from argosy.spec.offer import CostRow, Launch
 from argosy.spec.revision import Replica, Revision
 from argosy.spec.status import View
+from argosy.spec.supply import ProviderPromise
 from argosy.store import costs as table
 from argosy.store import jobs
 from argosy.store.costs import CostHour
@@ -53,6 +55,7 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True):
 
     costs: Costs = Costs()
     position: Position | None = None
+    machines: dict[str, dict[int, MachineHour]] = {}
 
 
 STATE = MonitorState("cost", Saved)
@@ -73,8 +76,8 @@ class Sources(NamedTuple):
 
 class CostLedger:
     """The task of a platform. `log` is the access log of the gateway on this machine, if there is one; `cores` those of
-    this machine; `report` is that of the incidents; `clock` gives seconds since 1970. `hourly` is what the replicas of
-    each endpoint cost now."""
+    this machine; `promises` what providers give back; `report` is that of the incidents; `clock` gives seconds since
+    1970. `hourly` is what the replicas of each endpoint cost now."""
 
     def __init__(
         self,
@@ -86,11 +89,13 @@ class CostLedger:
         log: Path | None = None,
         cores: int = 1,
         region: str = "",
+        promises: Mapping[str, ProviderPromise] = MappingProxyType({}),
         report: Callable[[str, str, Iterable[Finding]], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._database, self._feed, self._sources, self._settings = database.create(), feed, sources, settings
         self._log, self._cores, self._region, self._report, self._clock = log, cores, region, report, clock
+        self._promises = promises
         self._core = settings.core + settings.watts * settings.tariff / 1000 / max(cores, 1)
         self._saved: Saved | None = None
         self._seen: set[str] = set()
@@ -306,12 +311,14 @@ class CostLedger:
         shares, position = self._shares()
         rows, state = costs.step(self._saved.costs, runs, shares, now, self._region)
         over, state = costs.closed(state)
-        saved = Saved(costs=state, position=position)
+        machines = costs.attended(self._saved.machines, self._machines, self._saved.costs.at, now)
+        saved = Saved(costs=state, position=position, machines=machines)
         with self._database.begin() as connection:
             table.add(connection, rows)
             for hour, (billed, tally) in sorted(over.items()):
                 closing = _closing(connection, hour, billed, tally)
                 table.close(connection, closing)
+                table.add(connection, self._credits(hour, machines))
                 if closing.problem:
                     LOG.error("the costs of the hour %s do not agree: %s", _stamp(hour), closing.problem)
             STATE.put(connection, "", saved)
@@ -320,6 +327,18 @@ class CostLedger:
             place = row.endpoint, row.version, row.use
             there = self.totals.get(place)
             self.totals[place] = table.merged([there, row])[0] if there else row
+
+    def _credits(self, hour: int, machines: dict[str, dict[int, MachineHour]]) -> Iterator[CostRow]:
+        """What providers give back for an hour that is over; of it and those before nothing is remembered."""
+        for each in [*machines]:
+            attended = machines[each].get(hour)
+            if attended and (promise := self._promises.get(attended.provider)):
+                row = costs.credit(hour, attended, promise, self._region)
+                if row.cost:
+                    yield row
+            machines[each] = {at: found for at, found in machines[each].items() if at > hour}
+            if not machines[each]:
+                del machines[each]
 
     def _shares(self) -> tuple[costs.Shares, Position | None]:
         """Whose requests have ended since the last reading, and up to where that was read."""

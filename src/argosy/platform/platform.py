@@ -249,6 +249,7 @@ class Platform:
             log=Path(self.config.access_log_path) if self.gateway is not None else None,
             cores=cores(),
             region=self.settings.region.name,
+            promises=self.settings.supply.promises,
             report=self.incidents.report,
         )
 

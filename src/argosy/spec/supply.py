@@ -11,7 +11,7 @@ from argosy.spec.offer import Market
 from argosy.spec.provider import Gpus, Provided
 from argosy.spec.region import check_region
 from argosy.spec.secret import VARIABLE, url_holds
-from argosy.spec.strict import Amount, Count, Declaration, InnerShare, repeated, require
+from argosy.spec.strict import Amount, Count, Declaration, InnerShare, Share, repeated, require
 
 
 class External(Declaration, frozen=True, kw_only=True):
@@ -98,14 +98,24 @@ class MachineGroup(Declaration, frozen=True, kw_only=True):
         require(self.where, checks)
 
 
+class ProviderPromise(Declaration, frozen=True, kw_only=True):
+    """What a provider promises of its machines: to be there for the share `available` of each hour, and to give `back`
+    so many times the price of the time that is missed."""
+
+    available: Share
+    back: Amount = 1.0
+
+    where: ClassVar[str] = "supply.promises: "
+
+
 class SupplySettings(Declaration, frozen=True, kw_only=True):
     """Where capacity is bought. `catalogues`: for each provider the file with its prices, by absolute path, or its URL
     (https). `untrusted`: providers whose machines are those of strangers; `canaries`: seconds between two requests with
     known answers to an endpoint that may run there, on average. `refresh`: seconds after which catalogues are read anew
-    (0: when they are asked to be). `sky`: the clouds that SkyPilot launches on.
-    `external`: providers that requests overflow to, by a name; `providers`: where machines are launched or claimed, by
-    a name and of a `kind` (local, ssh, kubernetes, ray, replay); `groups`: machines that are kept ready there, by a
-    name. These stand in the file alone."""
+    (0: when they are asked to be). `promises`: what providers give back, by name. `sky`: the clouds that SkyPilot
+    launches on. `external`: providers that requests overflow to, by a name; `providers`: where machines are launched or
+    claimed, by a name and of a `kind` (local, ssh, kubernetes, ray, replay); `groups`: machines that are kept ready
+    there, by a name. These stand in the file alone."""
 
     catalogues: dict[str, str] = field(default_factory=dict[str, str])
     untrusted: tuple[str, ...] = ("vast", "vastai")
@@ -115,12 +125,13 @@ class SupplySettings(Declaration, frozen=True, kw_only=True):
     external: dict[str, External] = field(default_factory=dict[str, External])
     providers: dict[str, Provided] = field(default_factory=dict[str, Provided])
     groups: dict[str, MachineGroup] = field(default_factory=dict[str, MachineGroup])
+    promises: dict[str, ProviderPromise] = field(default_factory=dict[str, ProviderPromise])
 
     where: ClassVar[str] = "supply."
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in (*self.catalogues, *self.external, *self.sky, *self.providers):
+        for name in (*self.catalogues, *self.external, *self.sky, *self.providers, *self.promises):
             check_name(name, "supply: the name of a provider")
         if twice := repeated((*self.external, *self.sky, *self.providers)):
             raise InvalidArgument(f"supply: '{twice}' names two providers; give one of them another name")

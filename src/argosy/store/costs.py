@@ -80,10 +80,11 @@ def merged(rows: Iterable[CostRow]) -> list[CostRow]:
 
 def sums(connection: sa.Connection, hour: int) -> tuple[float, float]:
     """The dollars of an hour, and the seconds of it that went to requests. What external providers answered took no
-    time of ours."""
+    time of ours, and what a provider gives back is no price of time."""
     cost = sa.func.sum(C.cost)
     seconds = sa.func.sum(sa.case((C.use == "requests", C.seconds), else_=0.0))
-    found = connection.execute(sa.select(cost, seconds).where(C.hour == hour, C.version.not_like(f"{EXTERNAL}%"))).one()
+    ours = (C.hour == hour, C.use != "credit", C.version.not_like(f"{EXTERNAL}%"))
+    found = connection.execute(sa.select(cost, seconds).where(*ours)).one()
     return found[0] or 0.0, found[1] or 0.0
 
 

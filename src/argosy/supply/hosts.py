@@ -14,7 +14,7 @@ import math
 import msgspec
 
 from argosy.monitoring.eprocess import RateRise, mixture
-from argosy.spec.offer import CostRow, Offer
+from argosy.spec.offer import Offer
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -133,12 +133,3 @@ def share(score: Score, rules: Rules = RULES) -> float:
     """Which share of its requests are canaries from here on: it depends on the past alone, so that evidence stays what
     it is. A host sees no rhythm, as each request is drawn by itself."""
     return rules.alert if score.log_e > math.log(rules.doubt) else rules.calm
-
-
-def credit(row: CostRow, *, up: float, promised: float, factor: float = 1.0) -> CostRow:
-    """What a provider gives back for the part of `row`'s hour that its machine was not there: `factor` times the price
-    of the time by which the share `up` misses the one `promised`. A row of the ledger, of negative cost."""
-    missed = max(0.0, promised - min(1.0, max(0.0, up)))
-    return msgspec.structs.replace(
-        row, use="credit", key="", seconds=0.0, requests=0, tokens=0, cost=-min(row.cost, row.cost * missed * factor)
-    )
