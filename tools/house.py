@@ -39,7 +39,7 @@ NAMED = "files named by a word that says nothing"
 SMALL = f"modules of under {SMALL_LINES} lines with one importer"
 
 CEILINGS = {
-    LINES: Ceiling(108_000, 50_000),
+    LINES: Ceiling(108_600, 50_000),
     CONTROL: Ceiling(27, 27),
     NAMES: Ceiling(1, 1),
     NAMED: Ceiling(0, 0),
