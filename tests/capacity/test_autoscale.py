@@ -162,3 +162,10 @@ def test_lateness_makes_careful_and_its_absence_thrifty() -> None:
         Autoscale(scaling).decide(look(now=900, arrivals=25, in_flight=34, ready=5, service_time=6.8), late)[0].start
         > 0
     )
+
+
+def test_a_queue_calls_for_one_replica_at_a_time_where_the_next_is_soon_there() -> None:
+    policy = Autoscale(Scaling(max=100))
+    _, state, _ = steady(policy, 5, 900, service_time=6.8, cold_start=3.0)
+    crowded = look(now=900, arrivals=25, in_flight=40, queue=8, ready=5, service_time=6.8, cold_start=3.0)
+    assert policy.decide(crowded, state)[0].start == 1

@@ -2,7 +2,8 @@
 
 1. `load.py` follows the load that is offered, so that a backlog is not taken for load.
 2. `forecast.py` says what it may be when a replica that is asked for now becomes ready.
-3. `staffing.py` turns that into slots, so that at most `late` of the requests wait longer than `wait`.
+3. `staffing.py` turns that into slots, so that at most `late` of the requests wait longer than `wait`: once the queue
+   is at rest, and, the more a cold start is shorter than a request, until the next replica can be there.
 4. Requests that were late are counted. While fewer were than may be, the next replica waits a little longer; once more
    were, `late` and the doubt that `confidence` leaves shrink in proportion: the forecast was too sure of itself.
 5. A backlog that will still be there then gets slots to clear it within one more cold start.
@@ -18,7 +19,7 @@ import msgspec
 from argosy.capacity.forecast import Forecast, predict
 from argosy.capacity.load import Load, elapsed, follow, seconds
 from argosy.capacity.policy import Decision, Observation
-from argosy.capacity.staffing import slots_for
+from argosy.capacity.staffing import slots_for, slots_soon
 from argosy.spec.scaling import Scaling
 
 SOONEST = 1.0
@@ -83,8 +84,13 @@ def needed(observed: Observation, state: ScalerState, scaling: Scaling, ease: fl
     confidence = min(1 - (1 - scaling.confidence) * min(ease, 1.0), SUREST)
     forecast = predict(state.load, horizon=cold, window=scaling.window, confidence=confidence, service_time=service)
     slots = slots_for(forecast.high, service, scaling.wait, scaling.late * ease, forecast.peakedness)
-    slots = max(slots, forecast.high / scaling.target)
     extra = backlog_slots(observed, forecast, service, cold)
+    if left := math.exp(-cold / service) if service else 0.0:
+        soon = slots_soon(
+            observed.ongoing, forecast.high, service, cold, scaling.wait, scaling.late * ease, forecast.peakedness
+        )
+        slots, extra = left * soon + (1 - left) * slots, (1 - left) * extra
+    slots = max(slots, forecast.high / scaling.target)
     replicas = math.ceil((slots + extra) / max(observed.concurrency, 1) - SLACK)
     reason = f"load {forecast.now:.1f}, one cold start ahead up to {forecast.high:.1f}, needs {slots:.1f} slots"
     if extra >= 0.05:

@@ -4,12 +4,19 @@ In the limit of Halfin and Whitt (Operations Research 29(3), 1981) an M/M/s queu
 busy slots if nobody waited) and s = A + β·√A slots delays a share  1 / (1 + β·Φ(β)/φ(β))  of its requests, and those
 wait exponentially with rate (s - A)/service time. Loads burstier than Poisson are scaled by their peakedness z, the
 variance of the load over its mean (Hayward's approximation): β = (s - A)/√(A·z), the rate divided by z.
+
+That is the queue at rest, which it comes to within some service times. Where slots can be added sooner, what counts is
+the load until then, which is known better: of n requests now, e^(-t/service time) are left after t seconds.
 """
 
 import math
+from statistics import NormalDist
 
 LARGEST = 1e9
 """A load of so many slots is past anything real, and past what floating point can add a slot to."""
+
+RAREST, LIKELIEST = 1e-9, 0.3
+"""Bounds on the share of late requests for which `slots_soon` plans."""
 
 
 def late_share(load: float, slots: float, service_time: float, wait: float, peakedness: float = 1.0) -> float:
@@ -41,3 +48,18 @@ def slots_for(load: float, service_time: float, wait: float, late: float, peaked
         else:
             high = middle
     return high
+
+
+def slots_soon(
+    present: float, load: float, service_time: float, soon: float, wait: float, late: float, peakedness: float = 1.0
+) -> float:
+    """The slots that are needed `soon` seconds from now, by when more of them can be there: `present` requests run or
+    wait, and others come as for `load`.
+
+    Those too many for the slots wait; longer than `wait`, where there are more of them than are answered in that time.
+    """
+    left = math.exp(-soon / service_time)
+    mean = present * left + load * (1 - left)
+    spread = math.sqrt((present * left + load * peakedness) * (1 - left))
+    quantile = NormalDist().inv_cdf(min(max(late, RAREST), LIKELIEST))
+    return (mean - quantile * spread) / (1 + wait / service_time)
