@@ -61,15 +61,16 @@ class Regions:
 
 
 @contextmanager
-def regions(folder: Path) -> Iterator[Regions]:
-    """Two platforms with names; the second has no model of its own."""
+def regions(folder: Path, west: str = "") -> Iterator[Regions]:
+    """Two platforms with names; the second has no model of its own. `west`: more of its control API's settings."""
     homes = [Home(folder / name).create() for name in ("east", "west")]
-    for home in homes:
-        home.config.write_text(f"control: {{port: 0}}\ngateway: {{port: 0}}\nregion: {{name: {home.root.name}}}\n")
+    for home, more in zip(homes, ("", west), strict=True):
+        ports = f"control: {{port: 0{more}}}\ngateway: {{port: 0}}\n"
+        home.config.write_text(f"{ports}region: {{name: {home.root.name}}}\n")
     found = Regions(*homes)
     try:
-        with started(homes[0]) as east, started(homes[1]) as west:
-            found.begin({"east": east, "west": west})
+        with started(homes[0]) as one, started(homes[1]) as two:
+            found.begin({"east": one, "west": two})
             yield found
     finally:
         for home in homes:

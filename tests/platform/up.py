@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -92,7 +93,8 @@ class Up:
         found = json.loads((self.home.run / "control.json").read_text())
         sent = {"authorization": f"Bearer {(self.home.run / 'token').read_text()}"} | (headers or {})
         try:
-            return httpx.request(method, found["url"] + path, headers=sent, timeout=PATIENCE, **more)
+            verify = ssl.create_default_context(cafile=found["certificate"]) if found.get("fingerprint") else True
+            return httpx.request(method, found["url"] + path, headers=sent, timeout=PATIENCE, verify=verify, **more)
         except httpx.TransportError as error:
             error.add_note(f"exit status {self.process.poll()}; {self.out.read_text(errors='replace')[-8000:]}")
             raise

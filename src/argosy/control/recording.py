@@ -103,10 +103,12 @@ def quota(home: Home) -> Sidecar:
 
 
 class Quotas:
-    """Whose tokens one home's ledger counts, and what they cost; `log` is the gateway's."""
+    """Whose tokens one home's ledger counts, and what they cost; `log` is the gateway's. `shared` says of a key whether
+    other regions have a part of its limits."""
 
     def __init__(self, home: Home, log: str) -> None:
         self.sidecar, self._log = quota(home), log
+        self.shared: Callable[[str], bool] = lambda key: False
 
     def update(
         self, declared: Iterable[Declared], revisions: Mapping[str, Revision], limits: Mapping[str, TokenLimits]
@@ -117,7 +119,9 @@ class Quotas:
             for each in declared
             if each.endpoint.language or each.endpoint.price or revisions[each.revision].language
         }
-        self.sidecar.want(QuotaConfig(log=self._log, keys=dict(limits), endpoints=endpoints), by=endpoints)
+        shares = tuple(filter(self.shared, limits))
+        config = QuotaConfig(log=self._log, keys=dict(limits), shares=shares, endpoints=endpoints)
+        self.sidecar.want(config, by=endpoints)
 
 
 class Recording:

@@ -220,6 +220,7 @@ class Platform:
     def _quotas(self) -> Quotas:
         """Whose tokens are counted, by the gateway of this machine alone."""
         made = Quotas(self.home, self.config.access_log_path)
+        made.shared = lambda key: self.regions.budgets.divides(key) or self.member.limits(key)
         self.controller.quotas = made if self.gateway is not None else None
         return made
 

@@ -44,10 +44,11 @@ class PricedEndpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QuotaConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What the controller writes."""
+    """What the controller writes. The limits of the keys in `shares` are what this region has of them."""
 
     log: str = ""
     keys: dict[str, TokenLimits] = {}
+    shares: tuple[str, ...] = ()
     endpoints: dict[str, PricedEndpoint] = {}
 
 
@@ -197,7 +198,7 @@ class QuotaServer:
         self._asks.append((ask, back, future))
         self._asked.set()
         try:
-            return answered(await future, ask)
+            return answered(await future, ask, share=key in self.config.shares)
         except Unavailable as error:
             return _response(503, {}, {"error": error.message})
         except ArgosyError as error:
@@ -212,7 +213,7 @@ def _runs(pid: int) -> bool:
         return False
 
 
-def answered(decided: Decided, ask: Ask) -> bytes:
+def answered(decided: Decided, ask: Ask, *, share: bool = False) -> bytes:
     """What the gateway is answered: a lease, or what it answers in its turn, in OpenAI's form."""
     told: dict[str, object] = {}
     if decided.limit is not None:
@@ -227,25 +228,32 @@ def answered(decided: Decided, ask: Ask) -> bytes:
     assert decided.why is not None
     minute = decided.why.period.kind == "minute"
     code = "rate_limit_exceeded" if minute else "insufficient_quota"
-    error = {"message": explained(decided, ask), "type": "tokens" if minute else code, "param": None, "code": code}
+    error = {
+        "message": explained(decided, ask, share=share),
+        "type": "tokens" if minute else code,
+        "param": None,
+        "code": code,
+    }
     again: dict[str, object] = {"retry-after": decided.again} if decided.again else {"x-should-retry": "false"}
     return _response(429, told | again, {"error": error})
 
 
-def explained(decided: Decided, ask: Ask) -> str:
-    """Which limit forbids it, and what can be done."""
+def explained(decided: Decided, ask: Ask, *, share: bool = False) -> str:
+    """Which limit forbids it, and what can be done. `share`: other regions have the rest of the limit."""
     why = decided.why
     assert why is not None
     unit = f"a {why.period.kind}"
+    whose = "this region's share of the key's limit" if share else "the key's limit"
     limit = f"{why.limit:g} in money {unit}" if why.money else f"{int(why.limit)} tokens {unit}"
     needed = f"{ask.tokens} tokens (prompt and max_tokens)" + (f" at {ask.rate:g} each" if why.money else "")
     if not decided.again:
-        return f"this request may need {needed}, and the key's limit is {limit}: lower max_tokens"
+        instead = ", or ask a region that has more of it" if share else ""
+        return f"this request may need {needed}, and {whose} is {limit}: lower max_tokens{instead}"
     used = f"{why.used:g}" if why.money else f"{int(why.used)} tokens"
     if decided.again == 1 and why.used + ask.tokens * (ask.rate if why.money else 1) <= why.limit:
-        return f"the key's limit is {limit}; {used} were used, and requests that run have reserved the rest"
+        return f"{whose} is {limit}; {used} were used, and requests that run have reserved the rest"
     return (
-        f"the key's limit is {limit}, of which {used} were used, and this request may need {needed}; "
+        f"{whose} is {limit}, of which {used} were used, and this request may need {needed}; "
         f"the next {why.period.kind} begins in {decided.again} s"
     )
 

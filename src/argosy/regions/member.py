@@ -112,6 +112,10 @@ class Member:
         held = {each.id: each for each in self.order.keys if each.limits is not None}
         return over(records, held) if held and time.time() - self._heard > self.order.lease else records
 
+    def limits(self, key: str) -> bool:
+        """Whether it is a key of the holder with limits, of which this region has a share."""
+        return any(each.id == key and each.limits is not None for each in self.order.keys)
+
     def spent(self) -> dict[str, dict[str, Spend]]:
         """What the holder's keys have used here of each limit."""
         ledger = TokenLedger(self._store.database, lambda _: None)
