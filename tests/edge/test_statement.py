@@ -16,13 +16,12 @@ from argosy.store.fleet_keys import FleetKeys
 from argosy.store.ledger import Cause
 from argosy.trust import bundle as bundles
 from argosy.trust import keys
-from argosy_edge.signed import check, renewed
+from argosy_edge.signed import check, check_bundle, renewed
 from argosy_edge.statement import (
     KEYS,
     UPDATE,
     BadStatement,
     chain_key,
-    check_bundle,
     key_name,
     opened,
     pae,

@@ -3,15 +3,17 @@
 import msgspec
 import pytest
 
-from argosy.edge import wire
+from argosy.edge import statement, wire
 from argosy.fleets.update import check_some_fit, sealed, unfit, update
 from argosy.spec.errors import BadSignature, InvalidArgument, Unsupported
 from argosy.spec.fleet import Deployment, DeviceBudget, DeviceTrial
 from argosy.spec.signing import Signatures
 from argosy.store.fleets import Fleet
 from argosy.store.store import Store
+from argosy.trust.bundle import BUNDLE, sign
 from argosy_edge.signed import check
 from tests.fleets.conftest import FACTS
+from tests.trust.conftest import Authority, make_key, pem
 
 FLEET = Fleet(name="cars", created=0.0)
 DECLARED = Deployment(
@@ -42,8 +44,24 @@ def test_models_of_other_engines_are_refused(store: Store) -> None:
 
 
 def test_a_fleet_that_wants_signatures_gets_no_package_without_one(store: Store) -> None:
-    with pytest.raises(BadSignature, match="it is not signed; argosy sign digits:1"):
+    with pytest.raises(BadSignature, match="digits:1 is not signed; argosy sign digits:1"):
         sealed(store, msgspec.structs.replace(FLEET, signers=(store.fleet_keys.pem,)), made(store))
+
+
+def test_a_package_signed_by_a_signer_of_the_fleet_goes_out_as_devices_take_it(store: Store) -> None:
+    found, signer, authority = made(store), make_key(), Authority()
+    files = {each.path: each.sha256 for each in found.files}
+    for chain, counts in (
+        ((), statement.pem(signer.public_key())),
+        (authority.chain("ann", signer), pem(authority.root).decode()),
+    ):
+        store.layout.attach(found.package, BUNDLE, sign("digits", files, signer, chain), BUNDLE)
+        fleet = msgspec.structs.replace(FLEET, signers=(counts,))
+        envelope = msgspec.json.decode(sealed(store, fleet, found), type=wire.Envelope)
+        assert check(envelope, "cars", [store.fleet_keys.pem], fleet.signers).package == found.package
+    other = msgspec.structs.replace(FLEET, signers=(statement.pem(make_key().public_key()),))
+    with pytest.raises(BadSignature, match="take no package without a signature that counts there"):
+        sealed(store, other, found)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,8 @@
-"""Updates that are signed, in DSSE envelopes, and the signatures of packages that a fleet asks for besides.
+"""Updates that are signed, in DSSE envelopes.
 
 This file is shared with the agent: see `wire.py`. What it verifies is read afterwards, never before. An update is
-signed by the platform of its fleet, over its own media type, so that the signature can stand for nothing else; where
-`signers` are asked for, the Sigstore bundle beside it has to be one of theirs, over exactly the files of the update.
-
-Sources: DSSE v1.0.0, Sigstore bundle v0.3 (JSON), OpenSSF model signing 1.0.
+signed by the platform of its fleet, over its own media type, so that the signature can stand for nothing else. Source:
+DSSE v1.0.0.
 """
 
 import hashlib
@@ -22,7 +20,6 @@ from cryptography.x509 import verification
 from .wire import Envelope, Update, WireError
 
 UPDATE, KEYS = "application/vnd.argosy.update+json", "application/vnd.argosy.keys+json"
-MODEL, PREDICATE = "application/vnd.in-toto+json", "https://model_signing/signature/v1.0"
 MOST_BYTES = 4 * 1024 * 1024
 """Of what is signed, and of a bundle."""
 HASHES: dict[str, hashes.HashAlgorithm] = {
@@ -39,44 +36,6 @@ BROKEN = (
 
 class BadStatement(WireError):
     """What had to be signed and is not: by nobody, by another key, or over other bytes."""
-
-
-class _Signature(msgspec.Struct, frozen=True):
-    sig: bytes
-
-
-class _Dsse(msgspec.Struct, frozen=True, rename="camel"):
-    payload: bytes
-    payload_type: str
-    signatures: tuple[_Signature, ...]
-
-
-class _Certificate(msgspec.Struct, frozen=True, rename="camel"):
-    raw_bytes: bytes
-
-
-class _Material(msgspec.Struct, frozen=True, rename="camel"):
-    x509_certificate_chain: dict[str, tuple[_Certificate, ...]] = {}
-
-
-class _Bundle(msgspec.Struct, frozen=True, rename="camel"):
-    verification_material: _Material
-    dsse_envelope: _Dsse
-
-
-class _Resource(msgspec.Struct, frozen=True):
-    name: str
-    algorithm: str
-    digest: str
-
-
-class _Predicate(msgspec.Struct, frozen=True):
-    resources: tuple[_Resource, ...]
-
-
-class _Statement(msgspec.Struct, frozen=True, rename={"predicate_type": "predicateType"}):
-    predicate_type: str
-    predicate: _Predicate
 
 
 def pae(kind: str, payload: bytes) -> bytes:
@@ -145,45 +104,6 @@ def opened(kind: str, envelope: Envelope, keys: Iterable[str]) -> bytes:
     if not signed_by(key, envelope.signature, pae(kind, envelope.payload)):
         raise BadStatement(f"the signature is not that of the fleet's key {envelope.key[:16]}")
     return envelope.payload
-
-
-def check_bundle(data: bytes, files: dict[str, str], signers: Iterable[str]) -> None:
-    """Raises BadStatement unless a Sigstore bundle is that of one of the `signers` over exactly these files (path →
-    SHA-256). A signer is the PEM of a public key, or of the certificates of an authority."""
-    if not data:
-        raise BadStatement("the package is not signed, and this fleet takes none that is not")
-    try:
-        if len(data) > MOST_BYTES:
-            raise ValueError(f"it is larger than {MOST_BYTES} bytes")
-        bundle = msgspec.json.decode(data, type=_Bundle)
-        envelope = bundle.dsse_envelope
-        if envelope.payload_type != MODEL or len(envelope.signatures) != 1:
-            raise ValueError("it is no signature of a model")
-        if not any(_has_signed(bundle, pem) for pem in signers):
-            raise BadStatement("the package is signed, but by none whose signature counts in this fleet")
-        said = msgspec.json.decode(envelope.payload, type=_Statement)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise BadStatement(f"the signature of the package cannot be read: {error}") from None
-    resources = said.predicate.resources
-    if said.predicate_type != PREDICATE or any(each.algorithm != "sha256" for each in resources):
-        raise BadStatement("what signs the package lists no SHA-256 of its files")
-    signed = {each.name: each.digest for each in resources}
-    if wrong := sorted(name for name in signed.keys() | files.keys() if signed.get(name) != files.get(name)):
-        raise BadStatement(f"the signature of the package is over other bytes: {', '.join(wrong[:3])}")
-
-
-def _has_signed(bundle: _Bundle, pem: str) -> bool:
-    envelope = bundle.dsse_envelope
-    data = pae(MODEL, envelope.payload)
-    if "BEGIN CERTIFICATE" not in pem:
-        return signed_by(public_key(pem), envelope.signatures[0].sig, data)
-    try:
-        found = bundle.verification_material.x509_certificate_chain.get("certificates", ())
-        chain = [x509.load_der_x509_certificate(each.raw_bytes) for each in found]
-        key = chain_key(chain, x509.load_pem_x509_certificates(pem.encode()), at_its_start=True)
-    except BROKEN:
-        return False
-    return signed_by(key, envelope.signatures[0].sig, data)
 
 
 def chain_key(

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
+from cryptography import x509
 
 from argosy.edge import statement, wire
 from argosy.packaging.package import MANIFEST, Package, stored
@@ -79,19 +80,24 @@ def sealed(store: Store, fleet: Fleet, found: wire.Update) -> bytes:
     bundle = b""
     if fleet.signers:
         package = policy.stored(store.layout, found.package, found.ref)
-        wrong = "it is not signed"
-        for bundle in package.bundles.values():
-            try:
-                statement.check_bundle(bundle, package.files, fleet.signers)
-                break
-            except statement.BadStatement as error:
-                wrong = str(error)
-        else:
+        counting = {pem: _by(pem) for pem in fleet.signers}
+        try:
+            bundle = package.bundles[policy.good(policy.judge(package, counting), found.ref).place]
+        except BadSignature as error:
             raise BadSignature(
-                f"the devices of fleet '{fleet.name}' take no package without a signature that counts there: {wrong}; "
-                f"argosy sign {found.ref} --key KEY.pem"
-            )
+                f"the devices of fleet '{fleet.name}' take no package without a signature that counts there: "
+                f"{error.message}; argosy sign {found.ref} --key KEY.pem"
+            ) from None
     return msgspec.json.encode(statement.seal(found, store.fleet_keys.current, bundle))
+
+
+def _by(pem: str) -> policy.Check:
+    """Signed by this public key, or with a certificate that leads to one of these."""
+    if "BEGIN CERTIFICATE" in pem:
+        roots = x509.load_pem_x509_certificates(pem.encode())
+        return lambda bundle: bundle.check_authority(roots)
+    key = statement.public_key(pem)
+    return lambda bundle: bundle.check_key(key)
 
 
 def unfit(found: wire.Update, facts: Mapping[str, Any]) -> str:
