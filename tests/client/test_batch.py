@@ -33,6 +33,7 @@ def data(tmp_path):
     return kit.write(tmp_path / "data", kit.table(range(ROWS)))
 
 
+@pytest.mark.slow
 def test_a_reference_a_digest_and_a_folder_are_the_same_model(home, data, tmp_path):
     store = open_store(home, load(home))
     digest = store.registry.resolve("picky:1").digest

@@ -178,6 +178,7 @@ def test_it_is_not_served(hostile, marker):
     assert not marker.exists()
 
 
+@pytest.mark.slow
 def test_batch_runs_it_only_with_trust(hostile, marker, tmp_path):
     for number, (rows, trust, status) in enumerate(((4000, (), Untrusted.exit), (1, ("--trust", "--workers", 1), 0))):
         out, given = tmp_path / f"out{number}", tmp_path / f"{rows}.npy"

@@ -49,6 +49,7 @@ def test_tutorial_and_clients(reader):
     assert '"outputs"' in told
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_python_class(reader):
     assert "by " in page.run("docs/python-class.md", reader)

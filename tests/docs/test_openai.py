@@ -3,6 +3,8 @@
 import asyncio
 import json
 
+import pytest
+
 from tests.api.test_batches import Stand
 from tests.docs import page
 from tests.gateway.conftest import config, folder
@@ -12,6 +14,7 @@ from tests.language.fake_engine import running
 __all__ = ["config", "folder"]
 
 
+@pytest.mark.slow
 async def test_openai(reader, config, folder, tmp_path, monkeypatch, capsys):
     with running(tmp_path / "e.sock", tokens=8) as engine:
         stand = Stand(config, folder, engine)

@@ -186,6 +186,7 @@ console.log(JSON.stringify({ errors, answers, selftest: model.selftest() }));
 """
 
 
+@pytest.mark.slow
 def test_a_module_answers_in_node_and_refuses_what_is_no_row(folder, network, library, tmp_path):
     programs.need("node")
     package, rows = network
@@ -224,6 +225,7 @@ def test_the_page_works_in_a_browser_and_then_without_a_network(folder, in_a_bro
     assert again == first
 
 
+@pytest.mark.slow
 def test_a_module_that_answers_otherwise_is_not_given_away(network, monkeypatch):
     programs.need("emcc")
     programs.need("node")

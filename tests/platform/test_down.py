@@ -82,10 +82,10 @@ FAULTS = {
 }
 
 
-SLOW = ("the controller is killed", "the controller is stopped", "the gateway and the replicas hang")
+QUICK = "nothing is wrong"
 
 
-@pytest.mark.parametrize("fault", [pytest.param(each, marks=[pytest.mark.slow] * (each in SLOW)) for each in FAULTS])
+@pytest.mark.parametrize("fault", [pytest.param(each, marks=[pytest.mark.slow] * (each != QUICK)) for each in FAULTS])
 def test_whatever_has_happened_nothing_is_left(home: Home, platform: Up, fault: str):
     before = everything(home)
     assert len(before) == 3

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import pytest
 
 from argosy.spec.settings import Home, load
 from argosy.store import open_store
@@ -14,6 +15,7 @@ from tests.platform.up import STAND_IN_UP, Up, until
 from tests.store.samples import model_lineage, model_manifest, write_folder
 
 
+@pytest.mark.slow
 def test_a_database_that_goes_away_and_comes_back(home: Home, postgres: str, start: Callable[..., Up]):
     database = stores.schema(postgres)
     home.config.write_text(f"control: {{port: 0}}\ngateway: {{port: 0}}\nstore: {{database: '{database}'}}\n")

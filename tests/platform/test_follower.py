@@ -112,6 +112,7 @@ def test_they_route_as_the_controller_says_and_are_counted_together(home: Home, 
     assert platform.stop() == 0
 
 
+@pytest.mark.slow
 def test_one_without_rights_is_refused_and_routes_nothing(start, far: Gateways):
     platform = start().ready()
     (stranger,) = far.begin(platform, "stranger", token="wrong")
@@ -125,6 +126,7 @@ def test_one_without_rights_is_refused_and_routes_nothing(start, far: Gateways):
     assert platform.ask("GET", "/v1/keys", headers=sent).status_code == 401
 
 
+@pytest.mark.slow
 def test_a_request_that_waits_at_a_gateway_elsewhere_wakes_the_endpoint_and_labels_come_through(start, far: Gateways):
     platform = start().ready()
     (one,) = far.begin(platform, "one")

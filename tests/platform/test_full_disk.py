@@ -51,6 +51,7 @@ def home(disk: Disk) -> Iterator[Home]:
     clear(place)
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_nothing_and_loses_nothing(home: Home, disk: Disk, start: Callable[..., Up]):
     store = open_store(home, Settings())
     folder = write_folder(home.root / "package")

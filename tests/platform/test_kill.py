@@ -74,6 +74,7 @@ def test_a_restart_changes_nothing_that_is_as_declared(home: Home, package: str,
     assert platform.stop() == 0
 
 
+@pytest.mark.slow
 def test_a_replica_and_a_gateway_that_died_meanwhile_are_started_again(
     home: Home, package: str, start: Callable[..., Up]
 ):

@@ -116,6 +116,7 @@ def shared(home: Home, postgres: str) -> str:
     return url
 
 
+@pytest.mark.slow
 def test_a_standby_of_the_same_home_adopts_everything(home: Home, shared: str, start: Callable[..., Up]):
     store = open_store(home, load(home, {}))
     push(store, home.root / "p", 2.0)

@@ -67,7 +67,8 @@ def link(postgres: str) -> Iterator[Link]:
     made.close()
 
 
-@pytest.mark.parametrize("how", ["cut off", pytest.param("stopped", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["cut off", "stopped"])
 def test_another_leads_and_the_old_one_ends_when_it_hears_of_it(
     home: Home, postgres: str, link: Link, start: Callable[..., Up], how: str, tmp_path_factory: pytest.TempPathFactory
 ):

@@ -36,6 +36,7 @@ async def test_detached_it_answers_is_alone_on_its_home_and_ends(home: Home, set
     assert not (home.run / "lock").exists()
 
 
+@pytest.mark.slow
 async def test_a_detached_standby_waits_is_alone_takes_over_and_ends(home: Home, settings: Settings):
     lines: list[str] = []
     leader = await detach(home, settings, report=lines.append)

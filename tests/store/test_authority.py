@@ -144,6 +144,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_one_that_is_killed_in_the_middle_leaves_whole_files(tmp_path: Path):
     """The child's clock runs so fast that each of its turns renews."""
     folder, chance = tmp_path / "a", random.Random(7)

@@ -284,6 +284,7 @@ def test_a_golden_example_that_the_c_does_not_answer_refuses_the_export(packaged
         export(packaged("mlp"), "model", "model:1", Options())
 
 
+@pytest.mark.slow
 def test_a_model_that_was_not_converted_says_why(digits, tmp_path):
     import joblib
     from sklearn.linear_model import LinearRegression

@@ -185,6 +185,7 @@ def test_what_may_have_arrived_stays_as_it_is(root: Path, tmp_path: Path):
     assert rows(tmp_path / "away") == NAMES
 
 
+@pytest.mark.slow
 def test_a_merge_that_dies_at_any_change_of_the_disk(tmp_path: Path):
     whole, away = filled(tmp_path / "whole"), tmp_path / "away"
     ship.ship(whole, layout.segments(whole)[:4], ship.destination(str(away)))

@@ -47,6 +47,7 @@ def test_segments_of_a_time(tmp_path):
     assert layout.parse("endpoint=a/version=1/hour=soon/x.parquet") is None
 
 
+@pytest.mark.slow
 def test_a_writer_killed_at_any_moment_leaves_whole_files_and_all_it_said_it_wrote(tmp_path):
     chance = random.Random(7)
     for _ in range(20):
