@@ -41,8 +41,11 @@ PYTHON = {"entrypoint": [sys.executable, "-c"]}
 class World:
     """A home with models, and a node that has images of them."""
 
-    def __init__(self, plane: Plane, home: Home, node: psutil.Popen, revisions: dict[str, Revision]) -> None:
+    def __init__(
+        self, plane: Plane, home: Home, node: psutil.Popen, revisions: dict[str, Revision], images: dict[str, Any]
+    ) -> None:
         self.plane, self.home, self.node, self.revisions = plane, home, node, revisions
+        self.images = images
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +72,7 @@ def world(kubernetes: Plane, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         revisions[name] = msgspec.structs.replace(revisions["lin"], id=f"{name}0000"[:10], model=name, endpoint=name)
     kubernetes.close_nodes()
     with kubernetes.node(NODE, images) as node:
-        yield World(kubernetes, home, node, revisions)
+        yield World(kubernetes, home, node, revisions, images)
 
 
 class Driven:
@@ -367,6 +370,52 @@ async def test_a_node_that_is_lost(driven: Driven, world: World):
     finally:
         world.node.send_signal(signal.SIGCONT)
     await ready(target, revision, 1)
+    await target.stop()
+
+
+async def test_pods_move_from_a_node_that_will_go(driven: Driven, world: World):
+    target, revision = await driven.target(world.plane.kubeconfig()), world.revisions["lin"]
+    await target.scale(revision, 1)
+    (first,) = await ready(target, revision, 1)
+    served = set[str]()
+
+    async def moved() -> bool:
+        busy = await target.vacate({NODE})
+        found = (await target.endpoints(revision.id)).replicas
+        assert any(each.phase in ("ready", "draining") for each in found)
+        await target.release([each.id for each in found if each.phase == "draining"])
+        served.update(each.id for each in found)
+        return not busy[NODE]
+
+    def cordoned() -> bool:
+        return world.plane.client().get(f"/api/v1/nodes/{NODE}").json()["spec"].get("unschedulable", False)
+
+    try:
+        with world.plane.node("refuge", world.images):
+            await until(moved)
+            assert cordoned()
+            (second,) = await ready(target, revision, 1)
+            assert second.id != first.id
+            assert served == {first.id, second.id}
+            assert await target.vacate(()) == {}
+            assert not cordoned()
+            await target.stop()
+    finally:
+        await target.vacate(())
+
+
+async def test_a_platform_that_may_not_touch_nodes_moves_pods_all_the_same(driven: Driven, world: World, caplog):
+    target, revision = await driven.target(), world.revisions["lin"]
+    await target.scale(revision, 1)
+    await ready(target, revision, 1)
+    assert await target.vacate({NODE}) == {NODE: 1}
+    assert "are not cordoned" in caplog.text
+
+    async def surges() -> bool:
+        return driven.client.get(driven.path("deployments")).json()["items"][0]["spec"]["replicas"] == 2
+
+    await until(surges)
+    await target.vacate(())
     await target.stop()
 
 

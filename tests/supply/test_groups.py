@@ -163,7 +163,7 @@ def test_a_machine_that_is_taken_back_counts_no_more_and_goes_once_its_replicas_
     it.now += TICK - 125.0
     stands = it.tick(10.0)
     assert (stands.ready, stands.leaving, stands.on_demand) == (0, 1, 0)
-    assert it.told == {spot_machine.address}
+    assert it.told == {spot_machine.address, spot_machine.machine}
     assert it.running() == ["one/a", "one/on demand"]
     assert it.tick(10.0).leaving == 1
     it.busy.clear()

@@ -53,6 +53,25 @@ def test_a_replica_past_its_bound_is_replaced_and_the_reason_is_kept():
     assert over in state[0].backoff.reason
 
 
+def test_a_replica_whose_host_will_go_serves_until_another_does_and_its_end_is_no_failure():
+    _, state = step({}, 1)
+    here, there = ProcessState(slot=0, verdict="ready", moves=True), ProcessState(slot=1)
+    actions, state = step(state, 1, 10.0, here)
+    assert actions == [("start", 1)]
+    actions, state = step(state, 1, 5000.0, here, there)
+    assert (actions, state[0].phase) == ([], "leaving"), "however long that takes"
+    actions, state = step(state, 1, 5001.0, here, ProcessState(slot=1, verdict="ready"))
+    assert state[0].phase == "draining"
+    seen = (msgspec.structs.replace(here, released=True), ProcessState(slot=1, verdict="ready"))
+    assert step(state, 1, 5002.0, *seen)[0] == [("terminate", 0)]
+    ended = Ended(now=5003.0, status=0, healthy=1.0, reason="bye")
+    _, state = step(state, 1, 5003.0, ProcessState(slot=0, moves=True, ended=ended), seen[1])
+    assert state.get(0, Slot()).backoff.failures == 0
+    _, state = step({}, 1)
+    actions, state = step(state, 1, 1.0, ProcessState(slot=0, moves=True))
+    assert actions == [("terminate", 0), ("start", 1)], "one that does not serve yet begins elsewhere"
+
+
 def test_a_replica_past_its_bound_does_not_wait_for_ever_for_another_one():
     _, state = step({}, 1)
     seen = (ProcessState(slot=0, verdict="ready", over="it used 9 MiB of memory"), ProcessState(slot=1))

@@ -136,7 +136,7 @@ class Platform:
         reach, every = (self.gateway or self.routing).url, settings.supply.canaries
         self.hosts = HostWatch(store, self._view, reach, self.incidents.report, every)
         self.launcher = Launcher(Launches(store.database), providers.of(settings))
-        self.groups = Groups(self.launcher, settings.supply, Commands(home.logs / "groups.log"))
+        self.groups = Groups(self.launcher, settings.supply, Commands(home.logs / "groups.log"), self.target.vacate)
         sources = PlanSources(store, self.state, settings.supply, self.meter, self.launcher)
         self.plans = Replanner(Plans(store.database), self.regions, sources)
         self.recording.fleets = lambda: self.intake.logged

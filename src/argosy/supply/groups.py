@@ -115,11 +115,12 @@ class Groups:
             await asyncio.to_thread(self._commands.close)
 
     async def _round(self) -> None:
-        hosts = {each.address for each in await asyncio.to_thread(self.turn) if each.address}
+        leaving = [_hosts(each) for each in await asyncio.to_thread(self.turn)]
+        hosts = {host for each in leaving for host in each}
         for provider in self._asked:
             self._launcher.wake(provider)
         self._asked.clear()
-        if self._vacate is not None:
+        if self._vacate is not None and (hosts or self._settings.groups):
             busy = await self._vacate(hosts)
             self._empty = {host for host in hosts if not busy.get(host)}
 
@@ -183,7 +184,7 @@ class Groups:
         if step.left is None and launch.reason:
             after = replace(step, left=now, why=launch.reason)
         elif step.left is not None:
-            moved = self._vacate is None or not launch.address or launch.address in self._empty
+            moved = self._vacate is None or self._empty.issuperset(_hosts(launch))
             if (moved or now - step.left >= group.drain) and self._commands.done(launch, group.leave) is not None:
                 self._launcher.release(launch.id, Cause(reason=step.why))
                 self._asked.add(launch.offer.provider)
@@ -358,6 +359,11 @@ def standing(group: MachineGroup, launches: Sequence[Launch], steps: Mapping[str
         elif each.state in ("intended", "starting", "ready"):
             there.coming.append(each)
     return there
+
+
+def _hosts(launch: Launch) -> set[str]:
+    """What targets may know a machine by."""
+    return {launch.address, launch.machine.partition("#")[0]} - {""}
 
 
 def _digest(name: str) -> str:

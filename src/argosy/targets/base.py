@@ -73,6 +73,12 @@ class Target(Protocol):
         """Forget the backoff of a revision: start at once what waits."""
         ...
 
+    async def vacate(self, hosts: Collection[str]) -> Mapping[str, int]:
+        """These hosts, by address or name, will go: none is started there from now on, and replicas there serve until
+        others do in their place. How many each still has; a host of which the target knows nothing has none. Those that
+        were named before and are not now may be used again."""
+        ...
+
     def log(self, replica: str, lines: int, *, follow: bool) -> AsyncIterator[bytes] | None:
         """The last lines that a replica wrote, and with `follow` what it writes from now on; None where they are a file
         of the home, or it is no replica here."""

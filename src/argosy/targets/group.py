@@ -76,6 +76,7 @@ class Running:
         self.process = process
         self.released = False
         self.awake = True
+        self.moves = False
         self.adapters: tuple[str, ...] = ()
         self._turned = asyncio.Event()
         self.health = Health(born=time.monotonic())
@@ -96,7 +97,12 @@ class Running:
                 reason=self._trouble or last_words(self.place.log, self._log_start),
             )
         return ProcessState(
-            slot=self.slot, verdict=self.health.verdict, released=self.released, over=self._over, ended=ended
+            slot=self.slot,
+            verdict=self.health.verdict,
+            released=self.released,
+            over=self._over,
+            moves=self.moves,
+            ended=ended,
         )
 
     def replica(self, slot: Slot) -> Replica:

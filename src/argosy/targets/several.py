@@ -64,6 +64,10 @@ class Targets:
     async def retry(self, revision: str) -> None:
         await self._of(revision).retry(revision)
 
+    async def vacate(self, hosts: Collection[str]) -> dict[str, int]:
+        found = [await each.vacate(hosts) for each in self._targets.values()]
+        return {host: sum(each.get(host, 0) for each in found) for host in hosts}
+
     def log(self, replica: str, lines: int, *, follow: bool) -> AsyncIterator[bytes] | None:
         found = (each.log(replica, lines, follow=follow) for each in self._targets.values())
         return next((each for each in found if each is not None), None)

@@ -30,12 +30,14 @@ FAILURES = 3
 
 class ProcessState(msgspec.Struct, frozen=True, kw_only=True):
     """The process in a slot: its health, whether the gateway released it, how it ended. `over` says which bound it is
-    past: it is replaced, like one that hangs, but not before another serves, where it does."""
+    past: it is replaced, like one that hangs, but not before another serves, where it does. `moves`: its host will go,
+    and it serves there until another does elsewhere."""
 
     slot: int
     verdict: Verdict = "starting"
     released: bool = False
     over: str = ""
+    moves: bool = False
     ended: Ended | None = None
 
 
@@ -89,10 +91,13 @@ def _advance(one: ProcessState, slots: dict[int, Slot], observed: Observation) -
     if slot.phase == "draining" and one.released:
         slot = slots[n] = _enter("released", slot, now)
     waited = now - slot.since
-    if slot.phase == "running" and one.over and one.verdict == "ready":
+    if slot.phase == "running" and (one.over or one.moves) and one.verdict == "ready":
         slots[n] = _enter("leaving", slot, now)
-    elif slot.phase == "leaving" and (_replaced(slots, observed) or waited >= OVERLAP):
+    elif slot.phase == "leaving" and (_replaced(slots, observed) or (waited >= OVERLAP and not one.moves)):
         slots[n] = _enter("draining", slot, now)
+    elif slot.phase == "running" and one.moves and one.verdict != "hung":
+        slots[n] = _enter("stopping", slot, now)
+        return [("terminate", n)]
     elif (slot.phase == "running" and one.over) or (slot.phase in ("running", "leaving") and one.verdict == "hung"):
         slots[n] = _enter("hung", slot, now)
         return [("terminate", n)]

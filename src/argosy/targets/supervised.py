@@ -110,6 +110,10 @@ class Supervised(Generic[P]):
             group.release(replicas)
         self._wake.set()
 
+    async def vacate(self, hosts: Collection[str]) -> Mapping[str, int]:
+        """What runs on this machine has nowhere else to go."""
+        return {}
+
     def log(self, replica: str, lines: int, *, follow: bool) -> None:
         return None
 

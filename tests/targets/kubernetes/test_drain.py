@@ -40,6 +40,22 @@ def test_pods_that_were_never_made_need_no_drain():
     assert decide(Standing(want=1, told=5, pods=[pod("a")]), State())[0].replicas == 1
 
 
+def test_pods_of_a_node_that_will_go_serve_until_others_do():
+    here = [pod("a", born=1.0, node="n1"), pod("b", born=2.0, host="10.0.0.1"), pod("c", born=3.0, node="n2")]
+    observed = Standing(want=3, told=3, pods=here, leaving=("n1", "10.0.0.1"))
+    moves, state = decide(observed, State())
+    assert (moves, state) == (Moves(replicas=5), State())
+    new = [pod("d", born=4.0, node="n2"), pod("e", born=5.0, node="n2", ready=False)]
+    observed = msgspec.structs.replace(observed, told=5, pods=here + new)
+    assert decide(observed, state) == (Moves(), State())
+    observed = msgspec.structs.replace(observed, pods=[*here, new[0], msgspec.structs.replace(new[1], ready=True)])
+    moves, state = decide(observed, state)
+    assert sorted(moves.mark) == ["a", "b"]
+    marked = [msgspec.structs.replace(each, marked=each.name in "ab") for each in observed.pods]
+    moves, _ = decide(msgspec.structs.replace(observed, pods=marked), release(state, ["a", "b"]))
+    assert moves == Moves(replicas=3)
+
+
 @dataclass
 class Cluster:
     """A ReplicaSet, a gateway that follows, and a controller that looks now and then."""
@@ -49,10 +65,11 @@ class Cluster:
     now: float = 0.0
     pods: dict[str, Pod] = field(default_factory=dict)
     routed: set[str] = field(default_factory=set)
+    leaving: tuple[str, ...] = ()
     state: State = field(default_factory=State)
 
     def observe(self) -> Standing:
-        return Standing(want=self.want, told=self.told, pods=tuple(self.pods.values()))
+        return Standing(want=self.want, told=self.told, pods=tuple(self.pods.values()), leaving=self.leaving)
 
     def control(self) -> None:
         moves, self.state = decide(self.observe(), self.state)
@@ -68,7 +85,8 @@ class Cluster:
         for _ in range(self.told - len(here)):
             self.now += 1
             name = f"p{self.now:.0f}"
-            self.pods[name] = pod(name, born=self.now, ready=False)
+            node = next(each for each in ("n1", "n2", "n3") if each not in self.leaving)
+            self.pods[name] = pod(name, born=self.now, ready=False, node=node)
         order = sorted(here, key=lambda each: (each.ready, not each.marked, -each.born))
         for each in order[: max(0, len(here) - self.told)]:
             assert not ours or each.name not in self.routed, f"{each.name} takes traffic"
@@ -99,6 +117,8 @@ class Cluster:
             self.sync()
         elif event == "gone" and name and not self.pods[name].here:
             del self.pods[name]
+        elif event == "vacate":
+            self.leaving = ("n1", "n2")[: number % 3]
         elif event == "restart":
             self.state = State()
         elif event == "follow":
@@ -107,7 +127,9 @@ class Cluster:
             self.control()
 
 
-events = st.sampled_from(["want", "ready", "unready", "deleted", "gone", "restart", "follow", "control", "control"])
+events = st.sampled_from(
+    ["want", "ready", "unready", "deleted", "gone", "restart", "vacate", "follow", "control", "control"]
+)
 
 
 @given(st.lists(st.tuples(events, st.integers(0, 20)), max_size=60))
@@ -115,7 +137,7 @@ def test_nothing_that_takes_traffic_is_deleted_by_us_and_in_the_end_all_is_as_wa
     cluster = Cluster()
     for event, number in steps:
         cluster.step(event, number)
-    for _ in range(8):
+    for _ in range(12):
         cluster.control()
         cluster.sync()
         for name in list(cluster.pods):
@@ -124,4 +146,4 @@ def test_nothing_that_takes_traffic_is_deleted_by_us_and_in_the_end_all_is_as_wa
         cluster.follow()
     left = [each for each in cluster.pods.values() if each.here]
     assert len(left) == cluster.want == cluster.told == len(cluster.routed)
-    assert not any(each.marked for each in left)
+    assert not any(each.marked or each.node in cluster.leaving for each in left)

@@ -6,9 +6,11 @@ import msgspec
 import pytest
 
 from argosy.spec.endpoint import Resources
+from argosy.spec.settings import Home
 from argosy.store import authority
 from argosy.targets import supervised
 from argosy.targets.ray import link
+from tests.batch import nodes
 from tests.targets.lab import ID, RayLab, empty, ready, revision, runs, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.timeout(240)]
@@ -113,3 +115,29 @@ async def test_a_cluster_that_is_not_there_is_said(lab: RayLab, caplog: pytest.L
     await until(lambda: _pending(target, "Ray's head is away: 127.0.0.1:1 does not answer"))
     assert (await target.endpoints(ID)).failed == ""
     await target.close()
+
+
+async def test_replicas_move_from_a_node_that_will_go(tmp_path):
+    """Ray cannot be told that a node stays after all, so that this cluster is another one."""
+    with nodes.running(0, 1, 1, log=tmp_path / "log", environ={"ARGOSY_HOME": str(tmp_path / "n")}) as cluster:
+        lab = RayLab(Home(tmp_path / "h"), cluster, tmp_path / "n")
+        target = await lab.target()
+        await target.scale(msgspec.structs.replace(revision(), resources=Resources(cpu=0.25)), 1)
+        (first,) = (await ready(target, 1)).replicas
+        (place,) = target._remotes()
+        node = place.handle.report.node
+
+        async def moved() -> bool:
+            busy = await target.vacate({node})
+            found = (await target.endpoints(ID)).replicas
+            assert any(each.phase in ("ready", "draining") for each in found), "somebody serves at every moment"
+            await target.release([each.id for each in found if each.phase == "draining"])
+            return not busy[node]
+
+        assert await target.vacate({node, "elsewhere"}) == {node: 1, "elsewhere": 0}
+        await until(moved)
+        (second,) = (await ready(target, 1)).replicas
+        assert second.run != first.run
+        assert [each.handle.report.node for each in target._remotes()] != [node]
+        await target.stop()
+        lab.close()

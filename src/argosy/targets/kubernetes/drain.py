@@ -14,11 +14,13 @@ from argosy.targets.kubernetes.observe import Pod
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """How many pods there shall be, how many the cluster was told, and those there are, as it has them now."""
+    """How many pods there shall be, how many the cluster was told, and those there are, as it has them now. From nodes
+    that are `leaving` (names or addresses) pods go, once as many as are wanted serve elsewhere."""
 
     want: int
     told: int
     pods: Collection[Pod] = ()
+    leaving: Collection[str] = ()
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,11 +42,14 @@ def decide(observed: Standing, state: State) -> tuple[Moves, State]:
     here = {pod.name: pod for pod in observed.pods if pod.here}
     known = {name: released for name, released in state.victims.items() if name in here}
     known |= {name: False for name, pod in here.items() if pod.marked and name not in known}
-    surplus = max(0, len(here) - observed.want)
-    order = sorted(here.values(), key=lambda pod: _rank(pod, known))[:surplus]
+    moving = {name for name, pod in here.items() if not {pod.node, pod.host}.isdisjoint(observed.leaving)}
+    served = sum(pod.ready and not pod.marked for name, pod in here.items() if name not in moving) >= observed.want
+    want = observed.want if served else observed.want + len(moving)
+    surplus = max(0, len(here) - want)
+    order = sorted(here.values(), key=lambda pod: (pod.name not in moving, *_rank(pod, known)))[:surplus]
     victims = {pod.name: known.get(pod.name, False) for pod in order}
     gone = all(victims[pod.name] and pod.marked for pod in order)
-    told = observed.want if observed.want > observed.told or (observed.want < observed.told and gone) else None
+    told = want if want > observed.told or (want < observed.told and gone) else None
     mark = tuple(pod.name for pod in order if not pod.marked)
     unmark = tuple(sorted(name for name, pod in here.items() if pod.marked and name not in victims))
     return Moves(replicas=told, mark=mark, unmark=unmark), State(victims=victims)

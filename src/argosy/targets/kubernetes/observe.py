@@ -52,14 +52,17 @@ DISRUPTIONS = {
 
 class Pod(msgspec.Struct, frozen=True, kw_only=True):
     """What one pod is. `leaving`: it is being deleted; `over`: it ended and is not started again; `ready`: as the
-    cluster has it; `marked`: annotated to go next. `waits` says what it waits for, `broken` what is wrong with it, and
-    `why` how it came to leave or end, or ended last. `started`: what its container does since then: it runs, or is
-    over, or waits; what it did before began at `before`, if there was such. Both are the cluster's own times."""
+    cluster has it, on `node` with the address `host`; `marked`: annotated to go next. `waits` says what it waits for,
+    `broken` what is wrong with it, and `why` how it came to leave or end, or ended last. `started`: what its container
+    does since then: it runs, or is over, or waits; what it did before began at `before`, if there was such. Both are
+    the cluster's own times."""
 
     uid: str
     name: str
     revision: str
     address: str = ""
+    node: str = ""
+    host: str = ""
     born: float = 0.0
     started: float = 0.0
     before: float = 0.0
@@ -97,6 +100,8 @@ def look(found: Object) -> Pod:
         name=metadata["name"],
         revision=metadata.get("labels", {}).get(REVISION, ""),
         address=status.get("podIP", ""),
+        node=found.get("spec", {}).get("nodeName", ""),
+        host=status.get("hostIP", ""),
         born=_seconds(metadata.get("creationTimestamp")),
         started=_seconds(begun or metadata.get("creationTimestamp")),
         before=_seconds(last.get("startedAt")),

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 
 import msgspec
 
-from argosy.spec.errors import ArgosyError, Internal, Unavailable
+from argosy.spec.errors import ArgosyError, Internal, PermissionDenied, Unavailable
 from argosy.spec.revision import ResourceUsage, Revision, RevisionStatus
 from argosy.spec.settings import Home, Settings
 from argosy.store.authority import Authority
@@ -38,6 +38,8 @@ PATIENCE = 2.0
 """Seconds that nobody waits longer for them."""
 FIRST, SYNC = 5.0, 20.0
 """Seconds in which the cluster must have told what is there, when this begins and later."""
+CORDON = "argosy-cordon"
+"""Manager of the field by which a node takes no pods."""
 AT_ONCE = 16
 """Revisions at which something is done at one time."""
 
@@ -64,6 +66,7 @@ class KubernetesTarget:
         self._pods = Reflector(self._cluster, "v1", "Pod", pods, self._wake.set, _pod)
         self._deployments = Reflector(self._cluster, "apps/v1", "Deployment", pods, self._wake.set, _numbers)
         self._tasks: list[asyncio.Task[None]] = []
+        self._cordons = True  # an earlier platform may have left some
 
     # What these do stands in `base.Target`.
 
@@ -142,6 +145,33 @@ class KubernetesTarget:
         if found := self._workloads.get(revision):
             found.retry()
             self._wake_for(found)
+
+    async def vacate(self, hosts: Collection[str]) -> dict[str, int]:
+        """The nodes are cordoned, where the platform may do that: it needs the right to list and patch nodes."""
+        if self._world.leaving != frozenset(hosts):
+            self._world.leaving = frozenset(hosts)
+            for each in self._workloads.values():
+                each.dirty = True
+            self._wake.set()
+        if hosts or self._cordons:
+            try:
+                await self._cordon(hosts)
+                self._cordons = bool(hosts)
+            except PermissionDenied as error:
+                LOG.warning("nodes that leave are not cordoned: %s", error.message)
+        pods = [pod for each in self._workloads.values() for pod in each.pods.values() if not pod.over]
+        return {host: sum(host in (pod.node, pod.host) for pod in pods) for host in hosts}
+
+    async def _cordon(self, hosts: Collection[str]) -> None:
+        """Have nothing scheduled on these nodes, and no others."""
+        for node in await self._cluster.list("v1", "Node"):
+            metadata = node["metadata"]
+            addresses = {each.get("address") for each in node.get("status", {}).get("addresses", ())}
+            leaves = not {metadata["name"], *addresses}.isdisjoint(hosts)
+            if leaves != any(each.get("manager") == CORDON for each in metadata.get("managedFields", ())):
+                only = {"name": metadata["name"], "uid": metadata["uid"]}  # which never makes one
+                spec = {"spec": {"unschedulable": True}} if leaves else {}
+                await self._cluster.apply({"apiVersion": "v1", "kind": "Node", "metadata": only} | spec, manager=CORDON)
 
     def log(self, replica: str, lines: int, *, follow: bool) -> AsyncIterator[bytes] | None:
         known = any(pod.name == replica for each in self._workloads.values() for pod in each.pods.values())

@@ -44,6 +44,8 @@ class World:
     ) -> None:
         self.home, self.settings, self.admit, self.cluster = home, settings, admit, cluster
         self.authority, self.platform = authority, platform
+        self.leaving = frozenset[str]()
+        """Nodes that will go, by name or address."""
         self.ends = EndLog(home.run / "kubernetes.ends")
 
     def identity(self, revision: Revision) -> TlsIdentity:
@@ -271,7 +273,8 @@ class Workload:
     async def _bring(self) -> None:
         """Bring the number of pods to what is wanted."""
         want = self.told if self._held else self.want
-        standing = drain.Standing(want=want, told=self.told, pods=tuple(self.pods.values()))
+        pods, leaving = tuple(self.pods.values()), self._world.leaving
+        standing = drain.Standing(want=want, told=self.told, pods=pods, leaving=leaving)
         moves, self._drain = drain.decide(standing, self._drain)
         cluster, mark = self._world.cluster, {observe.DRAINING: "true", observe.COST: "-1"}
         for name in moves.mark:

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import msgspec
@@ -21,13 +21,15 @@ from argosy.process.channel import Channel, own
 from argosy.spec.errors import ArgosyError, Unavailable
 from argosy.targets.ray.foreman import Foreman, actor_name
 from argosy.targets.ray.place import NEED
-from argosy.targets.ray.wire import SPACE, Beat, Failed, Hello, Leave, Node, Order, Room, Table
+from argosy.targets.ray.wire import SPACE, Beat, Drain, Failed, Hello, Leave, Node, Order, Room, Table
 
 PATIENCE = 1.0
 """Seconds from one message to the controller to the next, at most."""
 ANSWER = 10.0
 """Seconds that the foreman has to answer; one that is new has to find a node and its places."""
 JOINING = 60.0
+PREEMPTION = 2
+"""Why a node is drained, among Ray's reasons: it goes, whether it is idle or not."""
 
 _DECODER = msgspec.json.Decoder(Hello | Order)
 
@@ -74,8 +76,19 @@ def _obey(ray: Any, foreman: Any, term: int, orders: Iterator[Hello | Order]) ->
         if isinstance(order, Leave):
             _leave(ray, foreman, term)
             break
+        if isinstance(order, Drain):
+            _drain(ray, order.hosts)
+            continue
         foreman.order.remote(term, msgspec.json.encode(order))
     os._exit(0)
+
+
+def _drain(ray: Any, hosts: Collection[str]) -> None:
+    """What runs on a node goes on; what it could take is Ray's no more."""
+    for node in ray.nodes():
+        if node["Alive"] and not {node["NodeManagerAddress"], node["NodeName"], node["NodeID"]}.isdisjoint(hosts):
+            client = ray._private.worker.global_worker.gcs_client
+            client.drain_node(node["NodeID"], PREEMPTION, "its machine is given back", 0)
 
 
 def _leave(ray: Any, foreman: Any, term: int) -> None:

@@ -6,7 +6,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ from argosy.targets.base import Admit, Away, Capacity
 from argosy.targets.ray.link import Link
 from argosy.targets.ray.observe import pending
 from argosy.targets.ray.remote import Remote
-from argosy.targets.ray.wire import SPACE, End, Hello, PlaceSpec, Renew, Report, Room, Start, Table, Told
+from argosy.targets.ray.wire import SPACE, Drain, End, Hello, PlaceSpec, Renew, Report, Room, Start, Table, Told
 from argosy.targets.supervised import Supervised
 
 LOG = logging.getLogger(__name__)
@@ -81,6 +81,8 @@ class RayTarget(Supervised[Shipped]):
         hello = Hello(address=settings.ray.address, platform=self._platform, term=time.time_ns())
         self._link = Link(hello, home.run / "ray", home.logs / "ray.log", self._heard)
         self._leaves = False
+        self._vacated = 0, set[str]()
+        """The driver that was told which hosts will go, and these."""
 
     def _ship(self, revision: Revision) -> Shipped:
         """Raises what forbids to load the package."""
@@ -153,6 +155,19 @@ class RayTarget(Supervised[Shipped]):
         why = "" if status.failed else pending(waiting, self._room, self._link.lost)
         return msgspec.structs.replace(status, replicas=replicas, pending=why)
 
+    async def vacate(self, hosts: Collection[str]) -> dict[str, int]:
+        """Ray is told once that it may place nothing there, and again where its driver is a new one."""
+        if self._vacated[1] != {*hosts}:
+            self._vacated = 0, {*hosts}
+            self._wake.set()
+        there = dict.fromkeys(hosts, 0)
+        for one in self._remotes():
+            on = there.keys() & {one.handle.report.host, one.handle.report.node}
+            one.moves = bool(on)
+            for host in on:
+                there[host] += not one.handle.ended()
+        return there
+
     def away(self) -> dict[str, Away]:
         why = self._link.lost
         return {"ray": Away(why, blank=not self._known)} if why else {}
@@ -218,6 +233,9 @@ class RayTarget(Supervised[Shipped]):
     async def _step(self) -> bool:
         acted = await super()._step()
         if driver := self._link.joined:
+            if self._vacated[1] and self._vacated[0] != driver:
+                self._link.send(Drain(hosts=tuple(sorted(self._vacated[1]))))
+                self._vacated = driver, self._vacated[1]
             for one in self._remotes():
                 await self._order(one, driver)
         self._keep()

@@ -68,11 +68,17 @@ class Renew(msgspec.Struct, frozen=True, kw_only=True, tag="renew"):
     files: dict[str, str]
 
 
+class Drain(msgspec.Struct, frozen=True, kw_only=True, tag="drain"):
+    """Have Ray place nothing more on the nodes with these addresses, names or ids. Ray does not take that back."""
+
+    hosts: tuple[str, ...]
+
+
 class Leave(msgspec.Struct, frozen=True, tag="leave"):
     """End the foreman: there are no places any more."""
 
 
-Order = Start | End | Renew | Leave
+Order = Start | End | Renew | Drain | Leave
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
