@@ -51,6 +51,28 @@ def walk(*steps, state=None):
     return rows, state
 
 
+def test_slots_that_were_lent_are_the_job_s_and_what_lends_may_begin_to_count_anew():
+    def at(engine, **lent):
+        found = run(engine=engine, lent=lent)
+        return msgspec.structs.replace(found, work=Work(engine=engine, slots=4))
+
+    steps = (
+        (0, [at(0.0)], {}),
+        (10, [at(20.0, night=12.0)], {}),
+        (20, [at(40.0, night=4.0, day=8.0)], {}),
+        (30, [at(80.0, night=84.0, day=8.0)], {}),
+        (40, [run(ended=START + 40.0)], {}),
+    )
+    rows, state = walk(*steps)
+    of = {
+        name: booked([row for row in rows if row.endpoint == name]) for name in ("digits", "batch/night", "batch/day")
+    }
+    assert of["batch/night"] == {(0, "batch", ""): 3.0 + 1.0 + 10.0}
+    assert of["batch/day"] == {(0, "batch", ""): 2.0}
+    assert of["digits"] == {(0, "requests", ""): 2.0 + 2.0, (0, "idle", ""): 40.0 - 16.0 - 4.0}
+    assert state.tallies == {START: WorkTally(4.0, 10.0)}
+
+
 def test_a_replica_starts_works_waits_and_ends():
     rows, state = walk(
         (5, [run(ready=False)], {}),

@@ -16,7 +16,7 @@ from argosy.jobs.folder import Folder
 from argosy.jobs.runner import Jobs
 from argosy.spec.batch import BatchJob, Submission
 from argosy.spec.errors import Conflict, NotFound
-from argosy.spec.settings import Home
+from argosy.spec.settings import BatchSettings, Home
 from argosy.store import jobs, ledger
 from argosy.store.jobs import Job, Run
 from argosy.store.ledger import Cause
@@ -28,7 +28,7 @@ WORKER = (sys.executable, str(Path(__file__).with_name("worker.py")))
 @pytest.fixture
 def made(home: Home, store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
     monkeypatch.setattr(plan, "FIRST_WAIT", 0.1)
-    yield Jobs(home, store.database, 1, command=WORKER)
+    yield Jobs(home, store.database, BatchSettings(), command=WORKER)
     for process in runner.processes(home).values():
         process.kill()
 
@@ -79,7 +79,7 @@ async def test_another_controller_adopts_what_runs(made: Jobs, store: Store, hom
     submit(store, "next", "good")
     await until(made, store, "long", "running")
     pid = runner.processes(home)["long-1"].pid
-    heir = Jobs(home, store.database, 1, command=WORKER)
+    heir = Jobs(home, store.database, BatchSettings(), command=WORKER)
     await heir.start()
     await until(heir, store, "long", "running")
     assert jobs.runs(store.database, "next")[0].state == "queued"

@@ -98,6 +98,7 @@ class Engine:
             "vllm:num_requests_running": c["running"],
             "vllm:num_requests_waiting": c["waiting"],
             "vllm:kv_cache_usage_perc": self.cache.used,
+            "vllm:iteration_tokens_total_count": int(100 * time.monotonic()),
             "vllm:prompt_tokens_total": c["input"],
             "vllm:generation_tokens_total": c["output"],
             "vllm:prefix_cache_queries_total": c["input"],

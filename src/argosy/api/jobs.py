@@ -12,6 +12,7 @@ from argosy.api.platform import Lines, follow_lines
 from argosy.api.route import Route, Services, Why
 from argosy.jobs.folder import Folder, Progress
 from argosy.jobs.plan import following
+from argosy.jobs.slots import IdleUse
 from argosy.spec.batch import Submission
 from argosy.spec.errors import NotFound
 from argosy.store import jobs
@@ -27,9 +28,11 @@ class Submitted(Submission, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class RunStatus(Run, frozen=True, kw_only=True):
-    """A run and its progress; `report` is the path of its report once it is done."""
+    """A run and its progress; `report` is the path of its report once it is done, `idle` what it has of slots of an
+    endpoint."""
 
     progress: Progress | None = None
+    idle: IdleUse | None = None
     report: str = ""
 
 
@@ -119,7 +122,9 @@ def _status(services: Services, job: Job, runs: list[Run]) -> JobStatus:
         folder = Folder.of(services.home, run.id)
         result = folder.result() if run.state in jobs.OVER else None
         report = result.report if result else ""
-        shown.append(RunStatus(**msgspec.structs.asdict(run), progress=folder.progress(), report=report))
+        slots = services.jobs.slots if run.state == "running" else None
+        idle = slots.use(job.name) if slots is not None else None
+        shown.append(RunStatus(**msgspec.structs.asdict(run), progress=folder.progress(), report=report, idle=idle))
     return JobStatus(
         name=job.name,
         state=runs[0].state if runs else "cancelled" if job.cancelled else "scheduled",

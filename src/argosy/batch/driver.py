@@ -22,7 +22,7 @@ from argosy.batch.pool import LocalPool
 from argosy.batch.progress import Display, Meter
 from argosy.batch.sizes import Sizes, usual
 from argosy.batch.stage import Stage, check
-from argosy.batch.wire import GRACE, Answered, Begin, Do, Done, Failed, Gone, Message, Reached, Ready, Stop
+from argosy.batch.wire import GRACE, Answered, Begin, Do, Done, Failed, Gone, Message, Reached, Ready, Slots, Stop
 from argosy.engines.language.vllm import PYTHON
 from argosy.packaging.package import Package
 from argosy.process import launch
@@ -46,14 +46,17 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     entries: tuple[Entry, ...]
 
 
-def drive(plan: Plan, package: Package, display: Display, *, begun: bool, signed: bool, lock: str) -> Outcome:
-    """Do a job, or the rest of one that was `begun`. `lock` names what its workers may install.
+def drive(
+    plan: Plan, package: Package, display: Display, *, begun: bool, signed: bool, lock: str, slots: Slots | None = None
+) -> Outcome:
+    """Do a job, or the rest of one that was `begun`. `lock` names what its workers may install. With `slots` its rows
+    are answered there.
 
     SIGINT and SIGTERM end it after the rows that the engines have; a second one at once. Raises Conflict where another
     driver is at it, what a worker met, and Internal naming a fragment that kills whoever works at it.
     """
     ledger = Ledger(place(plan.job.output))
-    driver = Driver(plan, ledger, package, signed, lock)
+    driver = Driver(plan, ledger, package, signed, lock, slots)
     if not begun:
         ledger.check_empty()
     with alone(ledger.output, driver.lost.set):
@@ -66,12 +69,21 @@ def drive(plan: Plan, package: Package, display: Display, *, begun: bool, signed
 class Driver:
     """One run of a job. `lost` is set once another driver has taken the lock."""
 
-    def __init__(self, plan: Plan, ledger: Ledger, package: Package, signed: bool = False, lock: str = "") -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        ledger: Ledger,
+        package: Package,
+        signed: bool = False,
+        lock: str = "",
+        slots: Slots | None = None,
+    ) -> None:
         self.plan, self.ledger = plan, ledger
         self.lost = threading.Event()
         self._generates = package.manifest.generates
         sizes = (requests.sizes if self._generates else usual)(plan.job, cores())
-        self._begin = Begin(0, plan.job, sizes, str(package.folder.absolute()), package.trusted, signed, lock)
+        self._begin = Begin(0, plan.job, sizes, str(package.folder.absolute()), package.trusted, signed, lock, slots)
+        self._patience = plan.job.patience if slots is None else 0.0  # slots may be waited for without end
         self._stage = Stage(ledger.output)
         self._fragments = plan.fragments()
         self._entries: dict[int, Entry] = {}
@@ -219,7 +231,7 @@ class Driver:
         hung, self._liveness = scheduler.check(
             self._liveness,
             time.monotonic(),
-            self.plan.job.patience,
+            self._patience,
             loading={*self._workers.running} - self._ready,
             working=self._schedule.assigned.keys(),
             heard=self._heard,

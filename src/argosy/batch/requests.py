@@ -6,6 +6,7 @@ any format become requests: `{column}` in it is replaced by the row's value.
 
 import re
 import tempfile
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,18 +21,27 @@ from argosy.batch.columns import Mapping
 from argosy.batch.sizes import Sizes
 from argosy.batch.source.shape import LOOSE, ROW, arrow
 from argosy.batch.tensors import read_as
+from argosy.batch.wire import Slots
+from argosy.engines.language.ask import Ask
 from argosy.engines.language.base import fitted
 from argosy.engines.language.process import started
 from argosy.engines.language.rows import AHEAD, SIGNATURE, LanguageRows, over
 from argosy.packaging.language.engine import replay
 from argosy.packaging.package import Package
 from argosy.process import cores as machine
+from argosy.spec.address import Address
 from argosy.spec.batch import BatchJob
-from argosy.spec.errors import InvalidArgument
+from argosy.spec.errors import InvalidArgument, Unavailable
 from argosy.spec.signature import Signature
 from argosy.spec.tensor import Array
 
 _PLACE = re.compile(r"\{(\w+)\}")
+TOGETHER = 100
+"""Rows that wait for idle slots, or have them, at once."""
+AGAIN = 1.0
+"""Seconds after which a platform is asked again that does not answer."""
+FOREVER = 1e8
+"""Seconds that idle slots may be waited for."""
 _OBJECTS = b"json"
 Json = dict[str, Any]
 
@@ -83,8 +93,24 @@ def plan(signature: Signature, schema: Any, job: BatchJob) -> Mapping:
     return RequestMapping(reads, tuple(keep), answers, lambda row: _request(row[ROW]))
 
 
+def in_idle_slots(slots: Slots) -> LanguageRows:
+    """Rows for slots that are idle elsewhere. A platform that starts anew is asked again."""
+    ask = Ask(Address(path=slots.socket), slots.asked, timeout=FOREVER)
+
+    def send(path: str, body: Json) -> Json:
+        while True:
+            try:
+                return ask.send(path, {**body, "model": slots.asked})
+            except Unavailable:
+                time.sleep(AGAIN)
+
+    return LanguageRows(send, TOGETHER, lambda _: None)
+
+
 def sizes(job: BatchJob, cores: int) -> Sizes:
-    """One engine with all cores, and rows enough that all of its slots are in use."""
+    """One engine with all cores, and rows enough that all of its slots are in use; without one, one process."""
+    if job.idle:
+        return Sizes(job.workers or 1, 1, job.batch_size or TOGETHER)
     return Sizes(job.workers or 1, job.threads or cores, job.batch_size or AHEAD * job.language.slots)
 
 

@@ -24,6 +24,14 @@ GRACE = 30.0
 """Seconds that workers have for the rows at hand once the job is stopped, or once its driver is gone."""
 
 
+class Slots(msgspec.Struct, frozen=True):
+    """Where a job gets slots that an endpoint leaves idle, in the place of an engine of its own: the socket of the
+    platform, and what it is asked for, in one word after another: the job, the endpoint, the package's digest."""
+
+    socket: str
+    asked: str
+
+
 class _Message(msgspec.Struct, frozen=True, tag=str.lower):
     """`worker` is the number of the worker that a message is for, or comes from."""
 
@@ -33,7 +41,7 @@ class _Message(msgspec.Struct, frozen=True, tag=str.lower):
 class Begin(_Message, frozen=True):
     """To a process that has just started: the job with its settings in this run, the sizes, the folder of the
     package, whether that may run code of its author, whether it has to be signed, and the lock of what it requires,
-    where the driver lets that be installed."""
+    where the driver lets that be installed. With `slots` the package answers there, and none of it is loaded here."""
 
     job: BatchJob
     sizes: Sizes
@@ -41,6 +49,7 @@ class Begin(_Message, frozen=True):
     trusted: bool
     signed: bool = False
     lock: str = ""
+    slots: Slots | None = None
 
     def open(self, plan: Plan) -> Package:
         """The package, of the digest that the plan names if it has to be signed. Raises what `open_package` raises."""

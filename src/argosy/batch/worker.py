@@ -67,7 +67,9 @@ class Worker:
         environ, network = plan.job.given(os.environ), plan.job.network
         threads, lock = begin.sizes.threads, begin.lock
         with ExitStack() as stack:
-            if package.manifest.generates:
+            if begin.slots is not None:
+                engine, difference = requests.in_idle_slots(begin.slots), 0.0
+            elif package.manifest.generates:
                 engine, difference = stack.enter_context(requests.engine(package, plan.job, threads))
             else:
                 model = load_in_process(package, threads=threads, environ=environ, network=network, lock=lock)
@@ -114,7 +116,7 @@ def main() -> int:
     messages = iter(channel)
     begin = next(messages)
     assert isinstance(begin, Begin)
-    worker = Worker(begin.worker, channel.send)
+    worker = Worker(begin.worker, channel.send, GRACE if begin.slots is None else 1.0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, worker.stop)
     threading.Thread(target=worker.listen, args=(messages,), name="orders", daemon=True).start()

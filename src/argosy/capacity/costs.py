@@ -28,7 +28,8 @@ class PaidRun(msgspec.Struct, frozen=True, kw_only=True):
 
     `price` is in dollars an hour. `work` is what its process has counted since its start, None where it does not say;
     `ready` it takes requests; `testing` it is a candidate, and with `copies` gets only copies of requests. A `whole`
-    use, that of batch jobs and shared things, takes all of its time.
+    use, that of batch jobs and shared things, takes all of its time. `lent` are the slot-seconds that batch jobs had
+    of it, by job, which are among those that its process has counted.
     """
 
     id: str
@@ -42,6 +43,7 @@ class PaidRun(msgspec.Struct, frozen=True, kw_only=True):
     testing: bool = False
     copies: bool = False
     whole: Use | None = None
+    lent: dict[str, float] = {}
 
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,7 +141,8 @@ def step(
         marks.pop(run.id, None)
         spent += _split(mark, run, end, tallies)
         if run.ended is None:
-            marks[run.id] = Mark(run=run, until=end, work=run.work or mark.work)
+            known = msgspec.structs.replace(run, lent=run.lent if run.work else mark.run.lent)
+            marks[run.id] = Mark(run=known, until=end, work=run.work or mark.work)
         if run.ended is not None or run.price != mark.run.price:
             *before, last = spans[run.id]
             more = () if run.ended is not None else (PricedSpan(end, None, run.price),)
@@ -166,16 +169,33 @@ def _split(mark: Mark, run: PaidRun, end: float, tallies: dict[int, WorkTally]) 
     """The time since the mark by hour and use, at the price that it had until now."""
     length = end - mark.until
     counted = busy(run.work, mark.work, length) if run.work else 0.0
+    lent = _lent(mark, run, length)
+    counted = max(0.0, counted - sum(lent.values()))
     unread = run.work is None and run.whole is None and mark.run.ready
     priced = msgspec.structs.replace(run, price=mark.run.price)
     found: list[Spent] = []
     for hour, seconds in hours(mark.until, end):
         part = counted * seconds / length
-        uses = _uses(mark, run, seconds, min(part, seconds))
+        shares = {job: each * seconds / length for job, each in lent.items()}
+        left = seconds - sum(shares.values())
+        uses = _uses(mark, run, left, min(part, left))
         found += [Spent(hour, priced, use, each) for use, each in uses if each]
+        for job, each in shares.items():
+            found.append(Spent(hour, msgspec.structs.replace(priced, endpoint=f"batch/{job}"), "batch", each))
         tally, works = tallies.get(hour, WorkTally()), any(use == "requests" for use, _ in uses)
         tallies[hour] = WorkTally(tally.measured + part * works, tally.unread + seconds * unread)
     return found
+
+
+def _lent(mark: Mark, run: PaidRun, seconds: float) -> dict[str, float]:
+    """Seconds of a replica for batch jobs since the mark, by job: all of them at most. What lends begins to count anew
+    with the platform."""
+    if run.work is None or not run.lent:
+        return {}
+    before = {job: old for job, each in run.lent.items() if (old := mark.run.lent.get(job, 0.0)) <= each}
+    grown = {job: (each - before.get(job, 0.0)) / max(run.work.slots, 1) for job, each in run.lent.items()}
+    most = min(1.0, seconds / total) if (total := sum(grown.values())) else 0.0
+    return {job: each * most for job, each in grown.items() if each}
 
 
 def _uses(mark: Mark, run: PaidRun, seconds: float, work: float) -> list[tuple[Use, float]]:

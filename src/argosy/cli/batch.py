@@ -63,6 +63,11 @@ OPTIONS = (
     _option("--template", metavar="TEXT", help="Of a language model: what a row becomes, with {column} for values."),
     _option("--slots", type=int, help="Of a language model: requests under way.  [4]"),
     _option("--context", type=int, help="Of a language model: tokens of a request with its answer.  [as trained]"),
+    _option(
+        "--idle",
+        metavar="ENDPOINT",
+        help="Of a language model: rows go to slots that replicas of this package there leave idle.",
+    ),
     _option("--price", type=float, help="Of this machine per hour: shows what the job has cost."),
 )
 
@@ -246,7 +251,7 @@ def status(name: str, as_json: bool) -> None:
     """Show a job: what it does, how far it is, its last runs.
 
     JSON: {name, state, job, created, actor, next, cancelled, runs: [{number, state, due, started, ended, attempts,
-    exit, error, progress, report}]}.
+    exit, error, progress, report, idle}]}.
 
     \b
     Example:
@@ -275,7 +280,8 @@ def status(name: str, as_json: bool) -> None:
     }
 
     def render() -> None:
-        pairs(rows)
+        idle = [run["idle"] for run in found["runs"][:1] if run["idle"]]
+        pairs([*rows, *(("idle slots", _slots(job["batch"]["idle"], each)) for each in idle)])
         click.echo()
         table(columns, found["runs"][:20], empty="it has not run yet")
 
@@ -317,6 +323,10 @@ def cancel(name: str, reason: str, as_json: bool) -> None:
 
 def _path(name: str) -> str:
     return f"/v1/jobs/{quote(name, safe='')}"
+
+
+def _slots(endpoint: str, idle: dict[str, Any]) -> str:
+    return f"{idle['running']} of {endpoint} in use, {idle['waiting']} rows wait: {idle['reason']}"
 
 
 def _rows(run: dict[str, Any]) -> str:

@@ -19,6 +19,8 @@ from argosy.spec.strict import convert
 if TYPE_CHECKING:
     from argosy.batch.plan import Plan
     from argosy.batch.progress import Display
+    from argosy.batch.wire import Slots
+    from argosy.packaging.package import Package
 
 
 class BatchResult(Tally, frozen=True, kw_only=True):
@@ -82,11 +84,13 @@ def run(
     note: Callable[[str], None] = lambda text: None,
     trust: bool = False,
     paths: bool = True,
+    slots: tuple[str, str] | None = None,
 ) -> BatchResult:
     """Do a job of which these settings are given. To resume, `output` is enough: the others are as they were. `note`
     is called, once a job, about columns that are not used, and about what is installed. `trust` vouches for a model
     given by its path. Without `paths` the model is what the registry says, and nothing that lies in the working
-    directory or that the output folder names.
+    directory or that the output folder names. `slots` are the job's name and the socket at which the platform
+    takes its rows for idle slots.
     """
     from argosy.batch.columns import listed
     from argosy.batch.driver import drive
@@ -124,7 +128,9 @@ def run(
                 note(f"{len(unused)} {what} neither taken by the model nor kept, and left out: {listed(unused)}")
         else:
             plan = resumed(before, job)
-        outcome = drive(plan, package, display, begun=before is not None, signed=located.signed, lock=lock)
+        begun, signed = before is not None, located.signed
+        idle = _slots(plan, package, slots)
+        outcome = drive(plan, package, display, begun=begun, signed=signed, lock=lock, slots=idle)
         if outcome.seal is not None:
             write(report(plan, outcome, package, datetime.now(UTC)))
     finally:
@@ -156,6 +162,19 @@ def _located(job: BatchJob, before: "Plan | None", *, trust: bool, paths: bool) 
             "that one, or write to another folder"
         )
     return located
+
+
+def _slots(plan: "Plan", package: "Package", slots: tuple[str, str] | None) -> "Slots | None":
+    """Where the job asks for idle slots, if it is to have any."""
+    if not plan.job.idle:
+        return None
+    if slots is None:
+        raise InvalidArgument("idle slots are given by a platform: have it do the job by argosy batch submit")
+    if not package.manifest.generates:
+        raise Unsupported("only language models have slots: without idle a job has cores that nobody else wants")
+    from argosy.batch.wire import Slots
+
+    return Slots(slots[1], f"{slots[0]} {plan.job.idle} {plan.model.digest}")
 
 
 def _digest(located: Located) -> str:

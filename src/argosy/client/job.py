@@ -75,7 +75,9 @@ def main(path: Path) -> int:
     try:
         check(request)
         paths = not request.allowed.confined and os.path.isabs(request.batch.model)
-        found = run(msgspec.to_builtins(request.batch), resume=True, display=reporting(folder), note=say, paths=paths)
+        slots = (request.name, request.slots) if request.slots else None
+        given = msgspec.to_builtins(request.batch)
+        found = run(given, resume=True, display=reporting(folder), note=say, paths=paths, slots=slots)
         result = Result(exit=found.exit, report=found.report)
     except ArgosyError as error:
         result = Result(exit=error.exit, error=error.message)

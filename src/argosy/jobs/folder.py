@@ -19,9 +19,11 @@ COMMAND = launch.python("argosy.client.job")
 
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a process has to do, and the places that it may read and write. `idle`: only on cores that nobody else
-    wants."""
+    wants. `slots`: the socket that takes rows of the job of this `name` for idle slots."""
 
     batch: BatchJob
+    name: str = ""
+    slots: str = ""
     idle: bool = True
     allowed: Allowed = Allowed()
 

@@ -14,13 +14,14 @@ import psutil
 from argosy.alerting.allowed import Allowed
 from argosy.jobs import plan
 from argosy.jobs.folder import COMMAND, Folder, RunRequest
+from argosy.jobs.slots import IdleSlots
 from argosy.process import launch, managed
 from argosy.process.process import Process, end, spawn
 from argosy.process.repeat import repeat
 from argosy.process.tail import last_words
 from argosy.spec.batch import Submission, at
 from argosy.spec.errors import ArgosyError
-from argosy.spec.settings import Home
+from argosy.spec.settings import BatchSettings, Home
 from argosy.store import jobs
 from argosy.store.database import Database
 from argosy.store.jobs import Job, Run
@@ -45,22 +46,23 @@ def processes(home: Home) -> dict[str, psutil.Process]:
 
 
 class Jobs:
-    """The jobs of one home. At most `parallel` runs go on at once; with `idle` only on cores that nobody else wants.
-    What is to be done is in the database, so that a controller that starts anew goes on; processes outlive it."""
+    """The jobs of one home, as `settings` say.
+    What is to be done is in the database, so that a controller that starts anew goes on; processes outlive it. `slots`
+    lends jobs those that endpoints leave idle."""
 
     def __init__(
         self,
         home: Home,
         database: Database,
-        parallel: int,
+        settings: BatchSettings,
         *,
-        idle: bool = True,
         allowed: Allowed | None = None,
+        slots: IdleSlots | None = None,
         command: Sequence[str] = COMMAND,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._home, self._database, self._parallel, self._idle, self._clock = home, database, parallel, idle, clock
-        self._command, self._allowed = command, allowed or Allowed()
+        self._home, self._database, self._settings, self._clock = home, database, settings, clock
+        self._command, self._allowed, self.slots = command, allowed or Allowed(), slots
         self._processes: dict[str, Process] = {}
         self._wake = asyncio.Event()
 
@@ -88,7 +90,7 @@ class Jobs:
         schedules = {name: (each.schedule, each.timezone) for name, each in submissions.items()}
         if running:
             declared, runs = await asyncio.to_thread(self._read)
-        for decision in plan.plan(declared.values(), schedules, runs, self._clock(), self._parallel):
+        for decision in plan.plan(declared.values(), schedules, runs, self._clock(), self._settings.parallel):
             if isinstance(decision, plan.Due):
                 if not decision.queue:
                     LOG.warning("job '%s' is left out this time: its last run goes on", decision.job)
@@ -109,7 +111,15 @@ class Jobs:
             run, state="running", attempts=run.attempts + 1, started=run.started or now, error=""
         )
         batch = at(_submission(job), run.due)
-        await asyncio.to_thread(folder.begin, RunRequest(batch=batch, idle=self._idle, allowed=self._allowed))
+        slots = str(self.slots.path) if self.slots is not None and batch.idle else ""
+        wanted = RunRequest(
+            batch=batch,
+            name=job.name,
+            idle=self._settings.idle and not slots,  # its process hardly computes then
+            slots=slots,
+            allowed=self._allowed,
+        )
+        await asyncio.to_thread(folder.begin, wanted)
         await asyncio.to_thread(jobs.note, self._database, begun)
         try:
             await asyncio.to_thread(self._allowed.check_job, batch)

@@ -17,8 +17,8 @@ from argosy.serving.tls import HANDSHAKE
 from argosy.spec.address import Address, TlsIdentity
 from argosy.spec.errors import Internal
 
-CALLERS = ("gateway", "activator")
-"""Those of the platform that pass requests on to engines."""
+CALLERS = ("gateway", "activator", "controller")
+"""Those of the platform that pass requests on to engines: the last one rows of batch jobs."""
 ENGINE = "engine"
 START = 20.0
 """Seconds that an Envoy has to listen."""

@@ -63,7 +63,7 @@ STATE = MonitorState("cost", Saved)
 
 class Sources(NamedTuple):
     """What the ledger asks: what the controller saw and what is declared; when runs ended, by the target's record;
-    the machines that were launched, and are billed; the names of keys by id."""
+    the machines that were launched, and are billed; the names of keys by id; slot-seconds that a run lent, by job."""
 
     view: Callable[[], View]
     declared: Callable[[], Sequence[Declared]]
@@ -72,6 +72,7 @@ class Sources(NamedTuple):
     away: Callable[[], Mapping[str, object]] = dict
     machines: Callable[[], Sequence[Launch]] = tuple
     keys: Callable[[], Mapping[str, str]] = dict
+    lent: Callable[[str], dict[str, float]] = lambda _: {}
 
 
 class CostLedger:
@@ -189,6 +190,7 @@ class CostLedger:
                 ready=each.phase != "starting",
                 testing=phase in ("starting", "shadowing", "shifting"),
                 copies=phase == "shadowing",
+                lent=self._sources.lent(each.run),
             )
             found.append((each, run))
         self._unpriced |= unpriced
@@ -253,7 +255,7 @@ class CostLedger:
         for run in jobs.going(self._database, self._saved.costs.at):
             batch = msgspec.json.decode(jobs.get(self._database, run.job).spec, type=Submission).batch
             taken = batch.workers * max(batch.threads, 1) or self._cores
-            if run.started and (price := batch.price or self._core * taken):
+            if run.started and not batch.idle and (price := batch.price or self._core * taken):
                 paid = PaidRun(
                     id=f"batch/{run.id}",
                     endpoint=f"batch/{run.job}",

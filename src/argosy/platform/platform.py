@@ -40,6 +40,7 @@ from argosy.gateway.model import GatewayConfig
 from argosy.jobs.batches import Batches
 from argosy.jobs.files import Files
 from argosy.jobs.runner import Jobs
+from argosy.jobs.slots import IdleSlots
 from argosy.monitoring.analysis.prometheus import Prometheus
 from argosy.monitoring.cost import CostLedger, Sources
 from argosy.monitoring.devices.intake import DeviceIntake
@@ -114,13 +115,13 @@ class Platform:
         self.activation = self.controller.activation = self._activation()
         self.recording = self.controller.recording = Recording(home, settings)
         self.quotas, self.batches = self._quotas(), self._batches()
-        self.metrics = self.controller.analysis.metrics = Metrics(
-            Prometheus(settings.prometheus.url, settings.prometheus.token_file) if settings.prometheus.url else None
-        )
+        told = Prometheus(at.url, at.token_file) if (at := settings.prometheus).url else None
+        self.metrics = self.controller.analysis.metrics = Metrics(told)
         self.meter = Meter(self.controller.feed, self.target.usage, tokens=partial(totals, store.database))
         self.minutes = Minutes(store.database, self.controller.feed, self._view, self.controller.versions)
+        self.slots = IdleSlots(home.slots, self._view, self.controller.revisions, self.meter.now)
         allowed = Allowed.of(settings)
-        self.jobs = Jobs(home, store.database, settings.batch.parallel, idle=settings.batch.idle, allowed=allowed)
+        self.jobs = Jobs(home, store.database, settings.batch, allowed=allowed, slots=self.slots)
         self.incidents = Incidents(store.database, settings.alerts, partial(streams.names, store))
         self.regions.tell = self.incidents.report
         self.deployments = Deployments(store.fleets, self.incidents.report)
@@ -232,14 +233,14 @@ class Platform:
 
     def _costs(self) -> CostLedger:
         """What all of it costs."""
-        launches = Launches(self.store.database)
         sources = Sources(
             view=self._view,
             declared=lambda: self.controller.declared,
             revisions=self.controller.revisions,
             ends=self.target.ends,
             away=self.target.away,
-            machines=lambda: [each for each in launches.live() if each.started],
+            machines=lambda: [each for each in Launches(self.store.database).live() if each.started],
+            lent=self.slots.lent,
             keys=lambda: {each.id: each.name for each in self.store.keys.list()},
         )
         return CostLedger(
@@ -328,6 +329,7 @@ class Platform:
         yield "triggers", self.triggers.run
         yield "jobs", self.jobs.run
         yield "batches", self.batches.run
+        yield "slots", self.slots.run
         yield "deployments", self.deployments.run
         yield "regions", self.regions.run
         yield "plans", self.plans.run

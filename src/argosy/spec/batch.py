@@ -50,6 +50,9 @@ class BatchJob(Declaration, frozen=True, kw_only=True):
     Of a language model each line of JSON is a request in OpenAI's form, or one of its batch files. With a `template`
     every row becomes one: `{column}` in it stands for the row's value. It is the message of a user, or a whole request
     in JSON. `language` is how its engine runs; as many requests are under way as it has `slots`.
+
+    `idle` names an endpoint: rows of a language model have no engine of their own then, but the slots that replicas of
+    the same package there leave idle, and are pushed out first.
     """
 
     model: str
@@ -74,6 +77,7 @@ class BatchJob(Declaration, frozen=True, kw_only=True):
     network: bool = False
     template: str = ""
     language: Language = field(default_factory=Language)
+    idle: str = ""
 
     where: ClassVar[str] = "the batch job: "
 
@@ -83,10 +87,13 @@ class BatchJob(Declaration, frozen=True, kw_only=True):
         checks = {
             "names no input": bool(self.inputs),
             "names no output folder": bool(self.output),
+            "has no engine of its own with idle: leave out the engine ray": not self.idle or self.engine == "local",
             f"patience must be 0 (for ever) or at least {least:g} seconds: a worker reports every "
             f"{self.checkpoint:g} s (checkpoint), after the call at hand": self.patience == 0 or self.patience >= least,
         }
         require(self.where, checks)
+        if self.idle:
+            check_name(self.idle, "idle: the endpoint")
         for what, names in (("keep", self.keep), ("partition", self.partition)):
             if double := repeated(names):
                 raise InvalidArgument(f"the batch job: {what} names the column '{double[:80]}' twice")

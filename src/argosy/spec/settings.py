@@ -257,6 +257,8 @@ class Home:
         """The socket on which the controller answers devices that come through the gateway."""
         self.labels = self.run / "labels.sock"
         """The socket on which the controller takes labels of predictions from the gateway."""
+        self.slots = self.run / "slots.sock"
+        """The socket on which the controller takes rows of batch jobs for slots that endpoints leave idle."""
         self.logs = root / "logs"
         """Logs of the gateway and of every replica."""
         self.payloads = root / "payloads"

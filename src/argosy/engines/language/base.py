@@ -47,8 +47,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
     """How busy an engine is: requests that are generated and that wait, the share of the KV cache that is used (where
-    it tells), and since its start tokens of prompts, those of them found in the cache, and tokens of answers. `steps`
-    is anything that grows while it generates."""
+    it tells), and since its start tokens of prompts, those of them found in the cache, tokens of answers, and how often
+    it `decoded`, for all that it generates at once. `steps` is anything that grows while it generates."""
 
     running: int = 0
     waiting: int = 0
@@ -56,6 +56,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     input: int = 0
     cached: int = 0
     output: int = 0
+    decoded: int = 0
     steps: float = 0.0
 
     @property

@@ -58,6 +58,7 @@ class LlamaCpp(LanguageEngine):
             input=count("prompt_tokens_total") + cached,
             cached=cached,
             output=count("tokens_predicted_total"),
+            decoded=count("n_decode_total"),
             steps=count("n_decode_total") + count("prompt_tokens_total") + count("tokens_predicted_total"),
         )
 

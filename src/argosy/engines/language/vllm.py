@@ -87,5 +87,6 @@ class Vllm(LanguageEngine):
             input=prompt,
             cached=int(count("prompt_tokens_cached_total", "prefix_cache_hits_total")),
             output=output,
+            decoded=int(count("iteration_tokens_total_count")),
             steps=prompt + output,
         )
