@@ -37,12 +37,12 @@ from argosy.store.endpoints import Progress, Serving
 from argosy.store.findings import Finding
 from argosy.store.jobs import Job
 from argosy.store.ledger import Cause
-from argosy.store.plans import Plans
 from argosy.store.store import Store
 from argosy.telemetry.rates import Rates, Usage
 from argosy.trust.bundle import BUNDLE
 from tests.console.devices import fleets
 from tests.console.places import holder
+from tests.console.planned import planned
 from tests.console.spent import spent
 from tests.console.used import tokens
 from tests.control.served import serve
@@ -293,7 +293,7 @@ def services(home: Home, now: float, count: int = 50) -> Any:
         jobs=SimpleNamespace(wake=lambda: None),
         costs=SimpleNamespace(unpriced=("spam",), hourly={"fraud": 4.0}),
         regions=holder(store.database, now, HOSTILE),
-        plans=SimpleNamespace(store=Plans(store.database), problem=""),
+        plans=SimpleNamespace(store=planned(store.database, now, HOSTILE), problem=f"{HOSTILE} failed"),
         member=SimpleNamespace(order=SimpleNamespace(holder="")),
         intake=SimpleNamespace(dropped=Counter({"factory": 7})),
     )

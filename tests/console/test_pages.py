@@ -36,6 +36,8 @@ PAGES = {
     "keys": "/console/keys",
     "usage": "/console/usage",
     "regions": "/console/regions",
+    "plans": "/console/plans",
+    "plan": "/console/plans?plan=2",
     "cost": "/console/cost?range=7d",
     "login": "/console/login",
     "confirm": "/console/endpoints/fraud/do/abort",

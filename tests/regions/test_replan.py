@@ -121,6 +121,9 @@ def test_the_demand_of_a_lost_region_is_served_elsewhere_until_it_is_back_for_lo
     assert (current.why, current.without, proposed) == ("without west", ("west",), None)
     assert [(each.region, each.replicas) for each in current.left] == [("west", 3)]
     assert [each.replicas for each in current.plan.placements] == [4]
+    shares = [each.tokens or 0 for each in bed.regions.regions.values()]
+    assert min(shares) > 0
+    assert sum(shares) <= 900, "both sides go on, and spend nothing twice"
     assert current.plan.reasons[0].unserved == pytest.approx(10.0), "nothing else could serve it"
     bed.regions.regions["west"].cut = False
     bed.passes(110)

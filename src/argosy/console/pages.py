@@ -16,6 +16,7 @@ from argosy.console import chart, words
 from argosy.console.session import Sessions
 from argosy.spec.errors import ArgosyError
 from argosy.store import alerts, costs, findings, jobs, usage
+from argosy.store.plans import Plans
 from argosy.store.regions import RegionStore
 
 ROOT = "/console"
@@ -76,8 +77,8 @@ class Console:
         self._read = float("-inf")
 
     def parts(self) -> frozenset[str]:
-        """Traffic, and of findings, alerts, jobs, tokens, cost, regions and fleets what something has written; none
-        while the database is away."""
+        """Traffic, and of findings, alerts, jobs, tokens, cost, regions, plans and fleets what something has written;
+        none while the database is away."""
         if time.monotonic() - self._read > FRESH:
             try:
                 there: dict[str, bool] = {
@@ -88,6 +89,7 @@ class Console:
                     "usage": bool(usage.totals(self.database)),
                     "cost": costs.any_of(self.database),
                     "regions": bool(RegionStore(self.database).every()),
+                    "plans": Plans(self.database).any(),
                     "fleets": bool(self.services.store.fleets.every()),
                 }
             except ArgosyError:
