@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 from argosy.api import token
 from argosy.api.application import answered, check_host, read_body
 from argosy.api.route import Services
-from argosy.console import action, cost, endpoint, entrance, fleets, model, monitoring, overview, plans, regions
+from argosy.console import action, cost, endpoint, entrance, fleets, model, monitoring, overview, regions
 from argosy.console.pages import HEADERS, HERE, ROOT, Console, PageRequest, see
 from argosy.console.session import Sessions
 from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, NotFound, PermissionDenied, Unauthenticated
@@ -60,7 +60,7 @@ PAGES: tuple[tuple[str, str, Page], ...] = (
     ("GET", "/fleets", fleets.every),
     ("GET", "/fleets/{name}", fleets.one),
     ("GET", "/regions", regions.page),
-    ("GET", "/plans", plans.page),
+    ("GET", "/plans", regions.plans),
     ("GET", "/keys", overview.keys),
     ("GET", "/usage", overview.usage),
     ("GET", "/cost", cost.page),

@@ -1,6 +1,8 @@
-"""The page of regions: what each of them serves, with how much capacity, for how many requests, at what cost."""
+"""The pages of regions and of plans: what each region serves, with how much capacity, for how many requests, at what cost;
+what a plan has where, and what other choices would cost."""
 
-from typing import NamedTuple
+import asyncio
+from typing import Any, NamedTuple
 
 from starlette.responses import Response
 
@@ -9,7 +11,9 @@ from argosy.api.regions import RegionStatus, Which
 from argosy.console.chart import Bubble
 from argosy.console.pages import Console, PageRequest
 from argosy.console.words import money, rate
+from argosy.regions.placing import instead
 from argosy.regions.wire import RegionEndpoint
+from argosy.spec.plan import Alternative, KeptPlan, PlannedReplicas
 from argosy.store.regions import Replicas
 
 
@@ -23,6 +27,15 @@ class RegionRow(NamedTuple):
     rate: float
     hourly: float
     wrong: list[str]
+
+
+class Choice(NamedTuple):
+    """Replicas of a plan, and its alternative; `share`: of the dearest one, in percent."""
+
+    placed: PlannedReplicas
+    reason: Alternative | None
+    instead: str
+    share: float
 
 
 async def page(console: Console, ask: PageRequest) -> Response:
@@ -60,3 +73,27 @@ def _wrong(name: str, endpoint: RegionEndpoint) -> str:
 def _bubble(row: RegionRow) -> Bubble:
     lines = (f"{row.ready} of {row.replicas} replicas", f"{rate(row.rate)} requests/s", f"{money(row.hourly)} an hour")
     return Bubble(row.state, row.region.name, row.hourly, lines)
+
+
+async def plans(console: Console, ask: PageRequest) -> Response:
+    """One plan, the current one unless another is asked for, and a list of all."""
+    every = await asyncio.to_thread(console.services.plans.store.every)
+    asked = [each for each in every if str(each.number) == ask.query.get("plan")]
+    current = [each for each in every if each.state == "current"]
+    chosen = next(iter((*asked, *current, *every)), None)
+    proposed = next((each for each in every if each.state == "proposed" and each != chosen), None)
+    choices, problem = _choices(chosen) if chosen else [], console.services.plans.problem
+    found: dict[str, Any] = {"plans": every, "chosen": chosen, "proposed": proposed, "choices": choices}
+    return console.render(ask, "plans.html", problem=problem, **found)
+
+
+def _choices(plan: KeptPlan) -> list[Choice]:
+    """The dearest first."""
+    reasons = {each.place: each for each in plan.plan.reasons}
+    most = max((each.dearer or 0.0 for each in reasons.values()), default=0.0)
+    found = list[Choice]()
+    for each in sorted(plan.plan.placements, key=lambda each: -each.hourly):
+        reason = reasons.get((each.model, each.variant, each.supply))
+        share = 100 * (reason.dearer or 0.0) / most if reason and most else 0.0
+        found.append(Choice(each, reason, instead(reason) if reason else "", share))
+    return found
