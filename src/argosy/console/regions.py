@@ -1,5 +1,5 @@
-"""The pages of regions and of plans: what each region serves, with how much capacity, for how many requests, at what cost;
-what a plan has where, and what other choices would cost."""
+"""The pages of regions and of plans: what each region serves, with how much capacity, for how many requests, at what
+cost; what a plan has where, and what other choices would cost."""
 
 import asyncio
 from typing import Any, NamedTuple
