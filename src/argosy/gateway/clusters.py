@@ -106,9 +106,10 @@ def beside(name: str, path: str, limits: Limits) -> tuple[str, Resource, tuple[U
     return f"@{name}/{digest(resource)}", resource, (Upstream(replica=name, http=Address(path=path)),)
 
 
-def elsewhere(endpoint: EndpointRoute) -> Resource:
-    """The cluster of the gateways of an endpoint's peers."""
-    resource = {**pool(GRPC, endpoint.limits, {"endpoint": endpoint.endpoint}), "outlier_detection": OUTLIERS}
+def elsewhere(endpoint: EndpointRoute, protocol: str) -> Resource:
+    """The cluster of an endpoint's peers: the gateways of regions, or those outside."""
+    spoken = HTTP if protocol == peers.OUTSIDE else GRPC
+    resource = {**pool(spoken, endpoint.limits, {"endpoint": endpoint.endpoint}), "outlier_detection": OUTLIERS}
     return peers.gateways(resource, endpoint)
 
 
@@ -144,7 +145,7 @@ def hosts(
     ]
     groups: Resource = {"endpoints": [{"lb_endpoints": members}] * bool(members)}
     if elsewhere:
-        gateways = [[peers.host(each)] for each in elsewhere]
+        gateways = [[peers.host(each)] for each in elsewhere if each.http1 == (protocol == peers.OUTSIDE)]
         groups = peers.priorities(gateways if peers.PEERS in cluster_name else [members] * bool(members))
     return typed("envoy.config.endpoint.v3.ClusterLoadAssignment", cluster_name=cluster_name, **groups)
 

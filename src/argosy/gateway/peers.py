@@ -21,8 +21,10 @@ from argosy.spec.region import Peer
 BEYOND = "+"
 """What the protocol of an aggregate ends with."""
 PEERS = "@peers"
-"""Stands where a revision stands in the name of the cluster of peers, and of the aggregate that has no replicas; no
+"""Stands where a revision stands in the name of the clusters of peers, and of the aggregate that has no replicas; no
 revision can be called that."""
+OUTSIDE = "http1"
+"""The protocol in the name of the cluster of those peers that speak HTTP/1."""
 TOKEN, WHOSE = "x-argosy-peer", "x-argosy-peer-key"
 """Headers from peer to peer: the secret of the two, and the id of the caller's key."""
 SECRET = f"%METADATA(UPSTREAM_HOST:{MODEL}:token)%"
@@ -46,19 +48,19 @@ def here(resource: Resource) -> Resource:
 
 
 def gateways(resource: Resource, endpoint: EndpointRoute) -> Resource:
-    """The cluster of the peers' gateways, of one that speaks HTTP/2: each is asked whether the endpoint answers there,
-    and one that did not answer requests is left out until it says so."""
-    options = resource["typed_extension_protocol_options"][OPTIONS]
-    http2 = options["explicit_http_config"]["http2_protocol_options"]
-    pings = {"interval": f"{PING_SECONDS:g}s", "timeout": f"{PING_TIMEOUT:g}s"}
-    spoken = {"http2_protocol_options": {**http2, "connection_keepalive": pings}}
-    sockets = [_tls(each) for each in endpoint.elsewhere if each.tls]
-    found = here(resource)
+    """A cluster of peers. Each is asked whether the endpoint answers there, and one that did not answer requests is
+    left out until it says so. Where they speak HTTP/2, connections are pinged."""
+    found, options = here(resource), resource["typed_extension_protocol_options"][OPTIONS]
+    spoken = options["explicit_http_config"]
+    if http2 := spoken.get("http2_protocol_options"):
+        pings = {"interval": f"{PING_SECONDS:g}s", "timeout": f"{PING_TIMEOUT:g}s"}
+        spoken = {"http2_protocol_options": {**http2, "connection_keepalive": pings}}
+    sockets = [_tls(each) for each in endpoint.elsewhere if each.tls and http2]
     return {
         **found,
         "outlier_detection": {**found["outlier_detection"], "base_ejection_time": LEFT_OUT},
         "typed_extension_protocol_options": {OPTIONS: {**options, "explicit_http_config": spoken}},
-        "health_checks": [_health(endpoint)],
+        "health_checks": [_health(endpoint, http2=bool(http2))],
         "close_connections_on_host_health_failure": True,
         "ignore_health_on_host_removal": True,
         **({"transport_socket_matches": sockets} if sockets else {}),
@@ -105,7 +107,7 @@ def health_path(endpoint: EndpointRoute) -> str:
     return f"/v2/models/{endpoint.endpoint}/peer"
 
 
-def _health(endpoint: EndpointRoute) -> Resource:
+def _health(endpoint: EndpointRoute, *, http2: bool) -> Resource:
     return {
         "interval": f"{HEALTH_SECONDS:g}s",
         "unhealthy_interval": f"{SICK_SECONDS:g}s",
@@ -118,7 +120,7 @@ def _health(endpoint: EndpointRoute) -> Resource:
             "host": "argosy",
             "path": health_path(endpoint),
             "request_headers_to_add": [set_header(TOKEN, SECRET)],
-            "codec_client_type": "HTTP2",
+            "codec_client_type": "HTTP2" if http2 else "HTTP1",
         },
     }
 

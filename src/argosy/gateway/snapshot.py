@@ -11,7 +11,7 @@ from argosy.gateway import clusters, keys, listener, rest_routes, server
 from argosy.gateway.clusters import ENGINE, GRPC, HTTP
 from argosy.gateway.memo import Memo
 from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig, Upstream
-from argosy.gateway.peers import BEYOND, PEERS, beyond
+from argosy.gateway.peers import BEYOND, OUTSIDE, PEERS, beyond
 from argosy.gateway.routes import Branches, branches, route_table
 from argosy.gateway.targets import Targets
 from argosy.process.envoy import Resource
@@ -137,8 +137,8 @@ def _pools(endpoint: EndpointRoute) -> Iterator[tuple[str, str, Resource, tuple[
             resource = clusters.cluster(endpoint, revision, protocol)
             resource = clusters.secured(resource, revision.upstreams, protocol)
             yield revision.revision, protocol, resource, revision.upstreams
-    if endpoint.elsewhere:
-        yield PEERS, HTTP, clusters.elsewhere(endpoint), ()
+    for protocol in sorted({OUTSIDE if each.http1 else HTTP for each in endpoint.elsewhere}):
+        yield PEERS, protocol, clusters.elsewhere(endpoint, protocol), ()
     if endpoint.waiting:
         activator = (Upstream(replica="waiting", http=endpoint.waiting.http, grpc=endpoint.waiting.grpc),)
         for protocol in _protocols(activator):
@@ -147,16 +147,18 @@ def _pools(endpoint: EndpointRoute) -> Iterator[tuple[str, str, Resource, tuple[
 
 def _aggregates(endpoint: EndpointRoute, targets: Targets) -> Iterator[tuple[str, str, list[str]]]:
     """Revision, protocol and clusters of what callers' requests go to where there are peers: replicas here, then peers;
-    where there are none, peers and then the activator."""
-    known = {(revision, protocol): name for (_, revision, protocol), name in targets.clusters.items()}
-    gateways = known.pop((PEERS, HTTP), None)
-    if gateways is None:
+    where there are none, peers and then the activator. Those outside speak no gRPC."""
+    if not endpoint.elsewhere:
         return
+    known = {(revision, protocol): name for (_, revision, protocol), name in targets.clusters.items()}
+    gateways, outside = ([known.pop((PEERS, each))] if (PEERS, each) in known else [] for each in (HTTP, OUTSIDE))
     for protocol in (HTTP, GRPC):
         waiting = known.pop((clusters.WAITING, protocol), None)
-        yield PEERS, protocol + BEYOND, [gateways, *([waiting] if waiting else [])]
+        names = [*gateways, *(outside if protocol == HTTP else []), *([waiting] if waiting else [])]
+        if names:
+            yield PEERS, protocol + BEYOND, names
     for (revision, protocol), name in known.items():
-        yield revision, protocol + BEYOND, [name, gateways]
+        yield revision, protocol + BEYOND, [name, *gateways, *(outside if protocol != GRPC else [])]
 
 
 def _protocols(upstreams: tuple[Upstream, ...]) -> tuple[str, ...]:

@@ -22,7 +22,8 @@ def check_region(name: str, what: str) -> str:
 class Peer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The gateway of another region. `rtt` is in seconds; `rank` orders peers, the least first: what a request costs
     there, as the one who holds the plan says. `endpoints` are those that it serves, by name; a request of an endpoint
-    goes nowhere else. `host` is an IP address; with `tls`, its certificate must be for `authority`.
+    goes nowhere else. `host` is an IP address; with `tls`, its certificate must be for `authority`. `http1`: it is no
+    gateway of a region, but what stands for a provider outside, and is asked after these.
 
     `token` is a secret of these two regions alone: each shows it to the other, and by it each knows that a request
     comes from a peer, which goes no further. Without one, nothing is sent and nothing is accepted.
@@ -32,6 +33,7 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     host: str
     port: int
     tls: bool = False
+    http1: bool = False
     authority: str = ""
     rtt: float = 0.0
     rank: float = 0.0

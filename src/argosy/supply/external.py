@@ -97,6 +97,7 @@ def peers(config: OverflowConfig) -> tuple[Peer, ...]:
             region=each.region or name,
             host="127.0.0.1",
             port=config.port,
+            http1=True,
             rank=LAST + price(each, *TYPICAL),
             endpoints=tuple(each.models),
             token=config.tokens[name],
