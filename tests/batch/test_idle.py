@@ -30,6 +30,7 @@ print(subprocess.run([sys.executable, "-c", {CHILD!r}], capture_output=True, tex
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not AUTOGROUP.exists(), reason="this kernel does not group processes by session")
 @pytest.mark.parametrize(("program", "said"), [(PARENT, "True 19"), (CHILD, "False 0")])
 def test_who_begins_a_session_is_as_idle_as_its_parent(program: str, said: str):

@@ -8,7 +8,6 @@ the fleet still is read anew for every request. What it says is kept within boun
 import asyncio
 import random
 import secrets
-import socket
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, TypeVar
@@ -31,11 +30,9 @@ from argosy.api.device_sessions import (
     check_session,
     tell_suspended,
 )
-from argosy.api.server import Server
+from argosy.api.server import SocketServer
 from argosy.api.transfers import DeviceTransfers
 from argosy.edge import wire
-from argosy.process.sockets import bind
-from argosy.serving.eviction import ConnectionLimits
 from argosy.spec import strict
 from argosy.spec.errors import InvalidArgument, PermissionDenied, Unauthenticated
 from argosy.spec.foreign import printable
@@ -301,19 +298,7 @@ def _facts(facts: wire.Facts) -> dict[str, Any]:
     }
 
 
-class DeviceServer(Server):
-    """Listens for the gateway, which bounds its callers itself."""
-
+class DeviceServer(SocketServer):
     def __init__(self, home: Home, routes: Sequence[BaseRoute]) -> None:
         app = Starlette(routes=routes, exception_handlers={404: no_route, 405: no_method})
-        super().__init__(app, ConnectionLimits(total=GATEWAY, each=GATEWAY, whole=120))
-        self._socket = home.devices
-
-    def bind(self) -> socket.socket:
-        """At the home's socket."""
-        return bind(self._socket)
-
-    async def stop(self) -> None:
-        """Answer what was asked, and listen no more."""
-        self._socket.unlink(missing_ok=True)
-        await super().stop()
+        super().__init__(app, home.devices, GATEWAY, whole=120)

@@ -6,7 +6,6 @@ the gateway says in a header, which it removes where a client sends it.
 """
 
 import asyncio
-import socket
 from collections.abc import Awaitable, Callable, Sequence
 
 from starlette.applications import Starlette
@@ -16,10 +15,8 @@ from starlette.routing import BaseRoute
 
 from argosy.api.application import answered, as_json, no_method, no_route, read_body
 from argosy.api.feedback import Answered, Labels
-from argosy.api.server import Server
+from argosy.api.server import SocketServer
 from argosy.gateway.model import check_token
-from argosy.process.sockets import bind
-from argosy.serving.eviction import ConnectionLimits
 from argosy.serving.internal_headers import KEY
 from argosy.spec import strict
 from argosy.spec.errors import Unavailable
@@ -62,18 +59,6 @@ def application(store: Store, more: Sequence[BaseRoute] = ()) -> Starlette:
     return Starlette(routes=routes, exception_handlers={404: no_route, 405: no_method})
 
 
-class LabelServer(Server):
-    """Listens for the gateway, which bounds its callers itself."""
-
+class LabelServer(SocketServer):
     def __init__(self, home: Home, store: Store, more: Sequence[BaseRoute] = ()) -> None:
-        super().__init__(application(store, more), ConnectionLimits(total=GATEWAY, each=GATEWAY, whole=600))
-        self._socket = home.labels
-
-    def bind(self) -> socket.socket:
-        """At the home's socket."""
-        return bind(self._socket)
-
-    async def stop(self) -> None:
-        """Answer what was asked, and listen no more."""
-        self._socket.unlink(missing_ok=True)
-        await super().stop()
+        super().__init__(application(store, more), home.labels, GATEWAY, whole=600)

@@ -13,6 +13,7 @@ import ssl
 from abc import ABC, abstractmethod
 from asyncio.sslproto import SSLProtocol
 from email.utils import formatdate
+from pathlib import Path
 from typing import Any
 
 import h11
@@ -20,6 +21,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from argosy.process.sockets import bind
 from argosy.serving.eviction import ConnectionLimits, ConnectionState, Phase, admit, overdue, peer_of, shared
 from argosy.serving.port import open_files, take
 from argosy.spec.settings import ControlSettings
@@ -313,3 +315,20 @@ class ApiServer(Server):
         self.bound.listen(BACKLOG)
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)
         return f"{'https' if self.tls else 'http'}://{f'[{host}]' if ':' in host else host}:{self._port}"
+
+
+class SocketServer(Server):
+    """Listens at a Unix socket for the gateway, which bounds its callers itself, on so many connections at most."""
+
+    def __init__(self, app: Any, path: Path, connections: int, whole: float) -> None:
+        super().__init__(app, ConnectionLimits(total=connections, each=connections, whole=whole))
+        self._path = path
+
+    def bind(self) -> socket.socket:
+        """At the home's socket."""
+        return bind(self._path)
+
+    async def stop(self) -> None:
+        """Answer what was asked, and listen no more."""
+        self._path.unlink(missing_ok=True)
+        await super().stop()

@@ -15,7 +15,7 @@ from argosy.batch.answers import Answers
 from argosy.batch.sink import partition
 from argosy.batch.source.shape import LOOSE, MATRIX, READING, Reading, arrow
 from argosy.batch.tensors import array_of, check_type, item_type, read_as, widens
-from argosy.packaging.rows import cast_array, shaped
+from argosy.packaging.rows import cast_array, listed, shaped
 from argosy.spec.batch import BatchJob
 from argosy.spec.errors import InvalidArgument, Unsupported
 from argosy.spec.signature import Signature, TensorSpec
@@ -194,9 +194,3 @@ def _near(name: str, known: Iterable[str]) -> str:
     if near := difflib.get_close_matches(name, names, n=1):
         return f"; did you mean '{near[0]}'?"
     return f"; there are {listed(names)}"
-
-
-def listed(names: Sequence[str]) -> str:
-    """Some columns, in words: the first twelve, and how many there are."""
-    shown = ", ".join(f"'{name}'" for name in names[:12])
-    return f"{shown}, … ({len(names)} in all)" if len(names) > 12 else shown

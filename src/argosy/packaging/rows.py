@@ -94,7 +94,9 @@ def fit(table: Table, inputs: tuple[TensorSpec, ...], *, lenient: bool = False) 
     arrays = _by_input(table, inputs)
     given = [spec for spec in inputs if spec.name in arrays]
     if absent := [spec.name for spec in inputs if spec.name not in arrays and not spec.optional]:
-        raise InvalidArgument(f"the rows lack {_list(absent)}; the model takes {_list([spec.name for spec in inputs])}")
+        raise InvalidArgument(
+            f"the rows lack {listed(absent)}; the model takes {listed([spec.name for spec in inputs])}"
+        )
     row = lenient and table.kind != "frame"
     return [Tensor(spec.name, spec.datatype, shaped(spec, arrays[spec.name], row=row)) for spec in given]
 
@@ -129,7 +131,7 @@ def _of_matrix(array: Array, inputs: tuple[TensorSpec, ...]) -> dict[str, Array]
     if array.ndim == 2 and array.shape[1] == len(inputs):
         parts = zip(inputs, array.T, strict=True)
         return {spec.name: cast_array(part, spec, f"column {place}") for place, (spec, part) in enumerate(parts)}
-    names = _list([spec.name for spec in inputs])
+    names = listed([spec.name for spec in inputs])
     raise InvalidArgument(
         f"one array of shape {list(array.shape)} cannot be {len(inputs)} inputs; give columns named {names}"
     )
@@ -139,7 +141,7 @@ def _stack(table: Table, spec: TensorSpec) -> Array:
     names = list(spec.columns or table.arrays)
     _refuse_unknown(list(table.arrays), names)
     if absent := [name for name in names if name not in table.arrays]:
-        raise InvalidArgument(f"the rows lack the columns {_list(absent)}")
+        raise InvalidArgument(f"the rows lack the columns {listed(absent)}")
     if spec.shape[-1] not in (-1, len(names)):
         raise InvalidArgument(f"the rows have {len(names)} columns; input '{spec.name}' takes {spec.shape[-1]}")
     one = TensorSpec(name=spec.name, datatype=spec.datatype, shape=(-1,), nullable=spec.nullable)
@@ -149,12 +151,13 @@ def _stack(table: Table, spec: TensorSpec) -> Array:
 def _refuse_unknown(given: list[str], known: list[str]) -> None:
     if unknown := [name for name in given if name not in known]:
         raise InvalidArgument(
-            f"the model does not know {'the column' if len(unknown) == 1 else 'the columns'} {_list(unknown)}; "
-            f"it takes {_list(known)}. Leave out what is no input, a target for example"
+            f"the model does not know {'the column' if len(unknown) == 1 else 'the columns'} {listed(unknown)}; "
+            f"it takes {listed(known)}. Leave out what is no input, a target for example"
         )
 
 
-def _list(names: list[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Some columns, in words: the first twelve, and how many there are."""
     shown = ", ".join(f"'{name}'" for name in names[:12])
     return f"{shown}, … ({len(names)} in all)" if len(names) > 12 else shown
 

@@ -170,6 +170,7 @@ def hidden(home: Home, word: bytes, numbers: np.ndarray) -> None:
         assert not [number for number in large if np.float32(number).tobytes() in data], path
 
 
+@pytest.mark.slow
 def test_a_log_comes_and_goes_without_a_new_replica_and_follows_a_rollout(platform: Up, home: Home):
     url = deploy(platform, payload=None)
     (pid,) = platform.pids()

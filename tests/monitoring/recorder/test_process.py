@@ -61,6 +61,7 @@ def ids(home: Home) -> list[str]:
     return [row["request_id"] for row in read(home.payloads, Query(endpoint="shop")).table.to_pylist()]
 
 
+@pytest.mark.slow
 def test_a_recorder_that_is_killed_breaks_no_file_and_repeats_nothing(home: Home, package: Path):
     tell(home, shop=QUICK)
     rng = random.Random(3)
@@ -200,6 +201,7 @@ def small_disk(home: Home) -> Iterator[Path]:
     subprocess.run(["umount", "-l", home.payloads], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_costs_records_that_are_counted_and_ends_when_there_is_room(
     home: Home, small_disk: Path, package: Path
 ):
@@ -232,6 +234,7 @@ def test_segments_go_to_the_store_and_what_it_has_may_go(home: Home, package: Pa
     assert here.read_bytes() == there.read_bytes()
 
 
+@pytest.mark.slow
 def test_hours_that_are_over_become_one_segment_each(home: Home, package: Path):
     kit = RecordedEndpoint(payload=PayloadLog(flush=0.2, keep_days=1000))
     tell(home, shop=kit)
