@@ -92,7 +92,7 @@ def run(
     directory or that the output folder names. `slots` are the job's name and the socket at which the platform
     takes its rows for idle slots.
     """
-    from argosy.batch.columns import listed
+    from argosy.packaging.rows import listed
     from argosy.batch.driver import drive
     from argosy.batch.plan import Model, prepare, resumed
     from argosy.client.report import report, write
