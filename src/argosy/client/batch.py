@@ -92,12 +92,12 @@ def run(
     directory or that the output folder names. `slots` are the job's name and the socket at which the platform
     takes its rows for idle slots.
     """
-    from argosy.packaging.rows import listed
     from argosy.batch.driver import drive
     from argosy.batch.plan import Model, prepare, resumed
     from argosy.client.report import report, write
     from argosy.engines.language.rows import SIGNATURE
     from argosy.packaging import environment
+    from argosy.packaging.rows import listed
 
     output = place(str(given.get("output", "")))
     ledger = Ledger(output)
