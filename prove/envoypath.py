@@ -131,11 +131,11 @@ def callers(port: int) -> dict[str, Callable[[], bool]]:
     import grpc
     import numpy as np
 
-    from argosy.protocol import grpc as wire
     from argosy.protocol.rest import Request
     from argosy.spec.tensor import Tensor
+    from prove.grpcmessages import encode_request
 
-    data = wire.encode_request("m", "", Request([Tensor("x", "FP32", np.ones((1, 8), "f4"))])).SerializeToString()
+    data = encode_request("m", "", Request([Tensor("x", "FP32", np.ones((1, 8), "f4"))])).SerializeToString()
     infer = grpc.insecure_channel(f"127.0.0.1:{port}").unary_unary("/inference.GRPCInferenceService/ModelInfer")
     client = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     key = ("x-api-key", KEY)

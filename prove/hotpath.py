@@ -133,9 +133,10 @@ def _grpc(replica: Any) -> Any:
     from argosy.protocol.rest import Request
     from argosy.serving import grpc as server
     from argosy.spec.tensor import Tensor
+    from prove.grpcmessages import encode_request
 
     row = Request([Tensor("x", "FP32", np.ones((1, 8), "f4"))])
-    data, context = wire.encode_request("m", "", row).SerializeToString(), Context()
+    data, context = encode_request("m", "", row).SerializeToString(), Context()
 
     async def now() -> None:
         await server._infer(replica.plane, data, context)

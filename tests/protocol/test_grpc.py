@@ -7,6 +7,7 @@ from argosy.protocol import grpc
 from argosy.protocol.rest import Output, Request, Response
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.tensor import DATATYPES, tensor
+from prove.grpcmessages import decode_response, encode_request
 from tests.protocol.strategies import same, tensors
 
 TYPED = tuple(name for name in DATATYPES if name not in ("FP16", "BF16"))
@@ -15,7 +16,7 @@ TYPED = tuple(name for name in DATATYPES if name not in ("FP16", "BF16"))
 @given(st.lists(tensors(), min_size=1, max_size=3))
 def test_raw_round_trip(many):
     request = Request(many, "7", {"a": 1, "b": "t", "c": 1.5, "d": True, "e": 2**63}, [Output("y", {"k": 3})])
-    wire = grpc.InferRequest.FromString(grpc.encode_request("m", "1", request).SerializeToString())
+    wire = grpc.InferRequest.FromString(encode_request("m", "1", request).SerializeToString())
     back, use_raw = grpc.decode_request(wire)
     assert use_raw
     assert (back.id, back.parameters, back.outputs) == (request.id, request.parameters, request.outputs)
@@ -24,7 +25,7 @@ def test_raw_round_trip(many):
 
 @given(st.lists(tensors(datatypes=TYPED), min_size=1, max_size=3))
 def test_typed_round_trip(many):
-    wire = grpc.encode_request("m", "", Request(many), use_raw=False)
+    wire = encode_request("m", "", Request(many), use_raw=False)
     back, use_raw = grpc.decode_request(grpc.InferRequest.FromString(wire.SerializeToString()))
     assert not use_raw
     for a, b in zip(back.tensors, many, strict=True):
@@ -35,7 +36,7 @@ def test_typed_round_trip(many):
 @given(st.lists(tensors(), max_size=3), st.booleans())
 def test_response_round_trip(many, use_raw):
     wire = grpc.encode_response(Response("m", "2", many, "i", {"p": 1}), use_raw)
-    back = grpc.decode_response(grpc.InferResponse.FromString(wire.SerializeToString()))
+    back = decode_response(grpc.InferResponse.FromString(wire.SerializeToString()))
     assert (back.model_name, back.model_version, back.id, back.parameters) == ("m", "2", "i", {"p": 1})
     for a, b in zip(back.tensors, many, strict=True):
         assert (a.name, a.datatype, a.shape) == (b.name, b.datatype, b.shape)

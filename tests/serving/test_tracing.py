@@ -18,6 +18,7 @@ from argosy.serving import trace, tracer
 from argosy.spec.endpoint import Runtime
 from argosy.spec.tensor import Tensor
 from argosy.spec.tracing import Tracing
+from prove.grpcmessages import encode_request
 from tests.otlp import Collector, Span
 from tests.serving.engines import Identity
 
@@ -81,7 +82,7 @@ def test_a_sampled_request_leaves_its_queue_batch_and_run(start: Any, collector:
 
 def test_a_grpc_call_is_traced_by_its_metadata(start: Any, collector: Collector) -> None:
     replica = start(Identity(shape=(-1, 1)))
-    message = wire.encode_request("floats", "", Request([Tensor("x", "FP32", np.ones((3, 1), "f4"))]))
+    message = encode_request("floats", "", Request([Tensor("x", "FP32", np.ones((3, 1), "f4"))]))
     with grpc.insecure_channel(f"unix:{replica.grpc.path}") as channel:
         call = channel.unary_unary(f"/{wire.SERVICE}/ModelInfer")
         call(message.SerializeToString(), metadata=tuple(CONTEXT.items()), timeout=10)

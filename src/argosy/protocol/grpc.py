@@ -131,29 +131,6 @@ def encode_response(response: Response, use_raw: bool, whole: bool = True) -> An
     return wire
 
 
-def encode_request(name: str, version: str, request: Request, use_raw: bool = True) -> Any:
-    """Request → message, for clients."""
-    wire = InferRequest(model_name=name, model_version=version, id=request.id or "")
-    encode_parameters(request.parameters, wire.parameters)
-    for output in request.outputs:
-        encode_parameters(output.parameters, wire.outputs.add(name=output.name).parameters)
-    if not use_raw:
-        _put_typed(wire.inputs, request.tensors)
-        return wire
-    for tensor in request.tensors:
-        wire.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.array.shape)
-        wire.raw_input_contents.append(raw.encode(tensor))
-    return wire
-
-
-def decode_response(wire: Any) -> Response:
-    """Message → response, for clients. Raises InvalidArgument."""
-    raws = wire.raw_output_contents
-    tensors = _raw_tensors(wire.outputs, raws, False) if raws else [_typed(item, False) for item in wire.outputs]
-    version = wire.model_version or None
-    return Response(wire.model_name, version, tensors, wire.id or None, decode_parameters(wire.parameters))
-
-
 def decode_parameters(wire: Any, strict: bool = False) -> Parameters:
     """Parameter map → dict. A parameter without a value is left out, or InvalidArgument if it is to be `strict`."""
     found: Parameters = {}

@@ -1,7 +1,6 @@
 """SageMaker's multi-model endpoints: models are loaded, listed, asked and unloaded by requests."""
 
 import asyncio
-import logging
 import re
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -21,8 +20,6 @@ from argosy.serving.http import refuse
 from argosy.serving.server import load_model
 from argosy.spec.errors import Conflict, InvalidArgument, NotFound, OutOfMemory
 from argosy.spec.strict import decode
-
-log = logging.getLogger("argosy.serving")
 
 GROWTH = 2
 """Times its files: what a loaded model may take."""
