@@ -51,3 +51,17 @@ def test_a_job_is_answered_by_an_endpoint_beside_its_callers_and_pays_for_its_sl
     assert until(lambda: (found := paid()).get(("batch/night", "batch")) and found)[("m", "idle")] > 0
     assert "m" in command(home, "batch", "status", "night")
     assert platform.stop() == 0
+
+
+@pytest.mark.slow
+def test_a_job_that_would_be_late_in_idle_slots_goes_on_with_an_engine_of_its_own(faked, home, start):
+    source, out = home.root / "in.jsonl", home.root / "out"
+    source.write_text(json.dumps(CHAT | {"stream": False}) + "\n")
+    platform = start().ready()
+    words = ["batch", "submit", faked, "--input", str(source), "-o", str(out), "--name", "night", "--idle", "m"]
+    command(home, *words, "--deadline", "36")
+    until(lambda: platform.call("GET", "/v1/jobs/night")["state"] == "succeeded")
+    (run,) = platform.call("GET", "/v1/jobs/night")["runs"]
+    assert (run["attempts"], run["progress"]["rows"]) == (1, 1)
+    assert not json.loads((home.root / "jobs" / "night-1" / "job.json").read_text())["slots"]
+    assert platform.stop() == 0

@@ -29,10 +29,11 @@ class Submitted(Submission, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 class RunStatus(Run, frozen=True, kw_only=True):
     """A run and its progress; `report` is the path of its report once it is done, `idle` what it has of slots of an
-    endpoint."""
+    endpoint; `works` says where one with a deadline works, and why."""
 
     progress: Progress | None = None
     idle: IdleUse | None = None
+    works: str = ""
     report: str = ""
 
 
@@ -62,7 +63,9 @@ async def submit(services: Services, body: Submitted) -> JobStatus:
     callers are confined.
     """
     now = time.time()
-    job = Submission(name=body.name, batch=body.batch, schedule=body.schedule, timezone=body.timezone)
+    job = Submission(
+        name=body.name, batch=body.batch, schedule=body.schedule, timezone=body.timezone, deadline=body.deadline
+    )
     for name, value in job.batch.env.items():
         check_named(f"the batch job's env.{name}", name, value)
     await asyncio.to_thread(Allowed.of(services.settings).check_job, job.batch)
@@ -122,9 +125,11 @@ def _status(services: Services, job: Job, runs: list[Run]) -> JobStatus:
         folder = Folder.of(services.home, run.id)
         result = folder.result() if run.state in jobs.OVER else None
         report = result.report if result else ""
-        slots = services.jobs.slots if run.state == "running" else None
-        idle = slots.use(job.name) if slots is not None else None
-        shown.append(RunStatus(**msgspec.structs.asdict(run), progress=folder.progress(), report=report, idle=idle))
+        slots, going = services.jobs.slots, run.state == "running"
+        idle = slots.use(job.name) if slots is not None and going else None
+        works = services.jobs.deadlines.reason(run.id) if going else ""
+        fields, progress = msgspec.structs.asdict(run), folder.progress()
+        shown.append(RunStatus(**fields, progress=progress, report=report, idle=idle, works=works))
     return JobStatus(
         name=job.name,
         state=runs[0].state if runs else "cancelled" if job.cancelled else "scheduled",

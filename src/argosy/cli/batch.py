@@ -187,14 +187,20 @@ def _say_how_to_resume(output: str) -> None:
 @job_settings
 @click.option("--name", help="Of the job.  [default: the model's, with six digits]")
 @click.option("--schedule", metavar="CRON", default="", help="When it runs, as in '30 2 * * *'.  [default: once, now]")
+@click.option(
+    "--deadline", type=float, metavar="SECONDS", default=0.0, help="When a run is to be done.  [default: whenever]"
+)
 @click.option("--timezone", default="UTC", show_default=True, help="Of the schedule, as in Europe/Berlin.")
 @reason_option
 @json_option
-def submit(name: str | None, schedule: str, timezone: str, reason: str, as_json: bool, **options: Any) -> None:
+def submit(
+    name: str | None, schedule: str, deadline: float, timezone: str, reason: str, as_json: bool, **options: Any
+) -> None:
     """Have the platform do a job, once or by a schedule.
 
     The options are those of `argosy batch run`. Jobs run beside endpoints on cores that nobody else wants, one at a
-    time unless batch.parallel says otherwise; one that is killed goes on where it was. With --schedule, OUTPUT holds
+    time unless batch.parallel says otherwise; one that is killed goes on where it was. With --deadline, so many seconds
+    after it is due, it works on its own once what is idle would not do it in time. With --schedule, OUTPUT holds
     {date} or {time} of each run, and inputs may. JSON: {name, state, job, next, runs, …}.
 
     \b
@@ -209,6 +215,7 @@ def submit(name: str | None, schedule: str, timezone: str, reason: str, as_json:
         "name": name or _name(str(settings.get("model", "job"))),
         "batch": settings,
         "schedule": schedule,
+        "deadline": deadline,
         "timezone": timezone,
         "actor": actor(),
         "reason": reason,
@@ -240,6 +247,7 @@ def every(as_json: bool) -> None:
         "state": "state",
         "rows": lambda one: _rows(one["runs"][0]) if one["runs"] else "",
         "next (UTC)": ("next", clock),
+        "works": lambda one: one["runs"][0]["works"].partition(":")[0] if one["runs"] else "",
     }
     emit(found, as_json, lambda: table(columns, found, empty="no jobs yet"))
 
@@ -251,7 +259,7 @@ def status(name: str, as_json: bool) -> None:
     """Show a job: what it does, how far it is, its last runs.
 
     JSON: {name, state, job, created, actor, next, cancelled, runs: [{number, state, due, started, ended, attempts,
-    exit, error, progress, report, idle}]}.
+    exit, error, progress, report, idle, works}]}.
 
     \b
     Example:
@@ -281,6 +289,7 @@ def status(name: str, as_json: bool) -> None:
 
     def render() -> None:
         idle = [run["idle"] for run in found["runs"][:1] if run["idle"]]
+        rows.extend(("works", run["works"]) for run in found["runs"][:1] if run["works"])
         pairs([*rows, *(("idle slots", _slots(job["batch"]["idle"], each)) for each in idle)])
         click.echo()
         table(columns, found["runs"][:20], empty="it has not run yet")

@@ -19,11 +19,13 @@ COMMAND = launch.python("argosy.client.job")
 
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a process has to do, and the places that it may read and write. `idle`: only on cores that nobody else
-    wants. `slots`: the socket that takes rows of the job of this `name` for idle slots."""
+    wants. `slots`: the socket that takes rows of the job of this `name` for idle slots. `own`: it does not
+    wait for what is idle, since its deadline is near."""
 
     batch: BatchJob
     name: str = ""
     slots: str = ""
+    own: bool = False
     idle: bool = True
     allowed: Allowed = Allowed()
 
@@ -67,6 +69,10 @@ class Folder:
 
     def request(self) -> RunRequest:
         return msgspec.json.decode((self.path / "job.json").read_bytes(), type=RunRequest)
+
+    def asked(self) -> RunRequest | None:
+        """What its process was told, if there is one."""
+        return self._read("job.json", RunRequest)
 
     def report(self, progress: Progress) -> None:
         durable.say(self.path / "progress.json", msgspec.json.encode(progress))

@@ -13,6 +13,7 @@ import psutil
 
 from argosy.alerting.allowed import Allowed
 from argosy.jobs import plan
+from argosy.jobs.deadlines import Deadlines
 from argosy.jobs.folder import COMMAND, Folder, RunRequest
 from argosy.jobs.slots import IdleSlots
 from argosy.process import launch, managed
@@ -63,6 +64,7 @@ class Jobs:
     ) -> None:
         self._home, self._database, self._settings, self._clock = home, database, settings, clock
         self._command, self._allowed, self.slots = command, allowed or Allowed(), slots
+        self.deadlines = Deadlines(clock)
         self._processes: dict[str, Process] = {}
         self._wake = asyncio.Event()
 
@@ -77,8 +79,11 @@ class Jobs:
                 self._processes[run] = Process(found, child=False)
 
     async def run(self) -> None:
-        """Make a pass every second, until cancelled."""
-        await repeat(self.step, TICK, "a pass over the jobs", LOG, self._wake)
+        """Make a pass every second, and lend slots, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(repeat(self.step, TICK, "a pass over the jobs", LOG, self._wake))
+            if self.slots is not None:
+                group.create_task(self.slots.run())
 
     async def step(self) -> None:
         """One pass. What is decided is written before it is done. Raises Unavailable, StorageFull."""
@@ -111,12 +116,15 @@ class Jobs:
             run, state="running", attempts=run.attempts + 1, started=run.started or now, error=""
         )
         batch = at(_submission(job), run.due)
+        own = self.deadlines.own(run.id)
+        batch = msgspec.structs.replace(batch, idle="") if own else batch
         slots = str(self.slots.path) if self.slots is not None and batch.idle else ""
         wanted = RunRequest(
             batch=batch,
             name=job.name,
-            idle=self._settings.idle and not slots,  # its process hardly computes then
+            idle=self._settings.idle and not own and not slots,  # with slots its process hardly computes
             slots=slots,
+            own=own,
             allowed=self._allowed,
         )
         await asyncio.to_thread(folder.begin, wanted)
@@ -135,7 +143,7 @@ class Jobs:
         process = self._processes.get(run.id)
         if process is not None and not process.ended():
             log.rotate(Folder.of(self._home, run.id).log)
-            if job.cancelled is not None:
+            if job.cancelled is not None or await asyncio.to_thread(self._moves, run, job):
                 process.stop(DRAIN)
             return
         status = process.status if process is not None else None
@@ -147,7 +155,24 @@ class Jobs:
         else:
             error = last_words(folder.log) if status else "its process is gone, and could not say why"
         done = plan.ended(run, status, error, self._clock(), cancelled=job.cancelled is not None)
+        moves = self.deadlines.own(run.id) and (asked := folder.asked()) is not None and not asked.own
+        if moves and job.cancelled is None and status != 0:
+            done = msgspec.structs.replace(run, state="queued", attempts=run.attempts - 1)  # it goes on elsewhere
+        elif done.state in jobs.OVER:
+            self.deadlines.forget(run.id)
         await asyncio.to_thread(jobs.note, self._database, done)
+
+    def _moves(self, run: Run, job: Job) -> bool:
+        """Whether a run with a deadline is to go on elsewhere."""
+        wanted, folder = _submission(job), Folder.of(self._home, run.id)
+        use = self.slots.use(job.name) if self.slots is not None and wanted.batch.idle else None
+        asked = folder.asked()
+        return self.deadlines.look(run, wanted, folder.progress(), use, own=asked is None or asked.own)
+
+    def free(self, run: str) -> bool:
+        """Whether a run takes only slots that are paid for already."""
+        asked = Folder.of(self._home, run).asked()
+        return asked is not None and bool(asked.slots)
 
     async def stop(self) -> None:
         """End every process in good order; their runs wait for the next start of the platform and go on from there."""

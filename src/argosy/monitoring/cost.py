@@ -62,8 +62,8 @@ STATE = MonitorState("cost", Saved)
 
 
 class Sources(NamedTuple):
-    """What the ledger asks: what the controller saw and what is declared; when runs ended, by the target's record;
-    the machines that were launched, and are billed; the names of keys by id; slot-seconds that a run lent, by job."""
+    """What the ledger asks: what the controller saw and what is declared; when runs ended, by the target's record; the
+    machines that are billed; the names of keys by id; slot-seconds lent to jobs, which may be `free` but for these."""
 
     view: Callable[[], View]
     declared: Callable[[], Sequence[Declared]]
@@ -73,6 +73,7 @@ class Sources(NamedTuple):
     machines: Callable[[], Sequence[Launch]] = tuple
     keys: Callable[[], Mapping[str, str]] = dict
     lent: Callable[[str], dict[str, float]] = lambda _: {}
+    free: Callable[[str], bool] = lambda _: False
 
 
 class CostLedger:
@@ -255,7 +256,7 @@ class CostLedger:
         for run in jobs.going(self._database, self._saved.costs.at):
             batch = msgspec.json.decode(jobs.get(self._database, run.job).spec, type=Submission).batch
             taken = batch.workers * max(batch.threads, 1) or self._cores
-            if run.started and not batch.idle and (price := batch.price or self._core * taken):
+            if run.started and not self._sources.free(run.id) and (price := batch.price or self._core * taken):
                 paid = PaidRun(
                     id=f"batch/{run.id}",
                     endpoint=f"batch/{run.job}",

@@ -241,6 +241,7 @@ class Platform:
             away=self.target.away,
             machines=lambda: [each for each in Launches(self.store.database).live() if each.started],
             lent=self.slots.lent,
+            free=self.jobs.free,
             keys=lambda: {each.id: each.name for each in self.store.keys.list()},
         )
         return CostLedger(
@@ -329,7 +330,6 @@ class Platform:
         yield "triggers", self.triggers.run
         yield "jobs", self.jobs.run
         yield "batches", self.batches.run
-        yield "slots", self.slots.run
         yield "deployments", self.deployments.run
         yield "regions", self.regions.run
         yield "plans", self.plans.run

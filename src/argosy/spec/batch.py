@@ -110,12 +110,16 @@ class Submission(Declaration, frozen=True, kw_only=True):
     With a `schedule` (five fields of cron, in `timezone`) it runs at each of its moments. Inputs and output may then
     hold `{date}` (2026-01-31) and `{time}` (20260131T023000) of that moment in this time zone; the output has to, so
     that every run has a place of its own.
+
+    `deadline` seconds after that moment a run is to be done (0: whenever). Until then it works on what is idle for as
+    long as that is soon enough, then on its own: with an engine of its own, on cores that it shares with replicas.
     """
 
     name: str
     batch: BatchJob
     schedule: str = ""
     timezone: str = "UTC"
+    deadline: Amount = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
