@@ -35,6 +35,7 @@ RESTRICTED = {
     "PlacementFile.models": "the endpoints that there are",
     "PlannedReplicas.model": "the models of the plan's file",
     "PlannedReplicas.region": "the regions that endpoints declare",
+    "BatchJob.idle": "the endpoints that there are",
     "NewDeployment.model": "a reference of the registry",
     "NewLaunch.provider": "supply.providers",
 }
