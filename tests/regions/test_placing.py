@@ -73,4 +73,5 @@ def test_supply_is_what_is_declared_and_offered():
     file = msgspec.structs.replace(FILE, quotas=({"quota": 2},))
     file = msgspec.convert(msgspec.to_builtins(file), PlacementFile)
     offer = Offer(provider="lam", region="oregon", instance="i", price=0.5, gpu="L4", count=1)
-    assert [each.id for each in supplied(file, [offer])] == ["aws/oregon/L4", "aws/ireland/L4", "lam/oregon/L4"]
+    far = msgspec.structs.replace(offer, region="mars")
+    assert [each.id for each in supplied(file, [offer, far])] == ["aws/oregon/L4", "aws/ireland/L4", "lam/oregon/L4"]

@@ -7,7 +7,7 @@ import pytest
 
 from argosy.capacity.planner.declared import problem
 from argosy.regions.placing import make, numbers, remade
-from argosy.regions.replan import LOOK, Replanner, Seen, absent
+from argosy.regions.replan import LOOK, PRICES, Replanner, Seen, absent
 from argosy.spec.offer import Offer
 from argosy.spec.placement import PlacementFile, Replan
 from argosy.spec.plan import KeptPlan
@@ -232,12 +232,12 @@ def test_demand_and_prices_that_change_for_long_enough_make_another_plan(bed):
     bed.passes(3 * LOOK)
     assert bed.placed == {"west": {"a": 4}, "east": {"a": 4}}
     bed.here.offered[0] = msgspec.structs.replace(offer, price=2.0)
-    bed.passes(3 * LOOK)
+    bed.passes(PRICES + 2 * LOOK)
     assert bed.placed == {"west": {"a": 0}, "east": {"a": 8}}
     assert bed.whys[1:] == ["demand or prices have changed"] * 2
     solved = bed.here.solved
     bed.here.offered[1] = msgspec.structs.replace(bed.here.offered[1], price=1.3)
-    bed.passes(10 * LOOK)
+    bed.passes(PRICES + 5 * LOOK)
     assert bed.here.solved == solved + 1, "what is kept is not weighed again and again"
     bed.begin()
     bed.passes(3 * LOOK)

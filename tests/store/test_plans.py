@@ -2,7 +2,7 @@
 
 import pytest
 
-from argosy.spec.errors import NotFound
+from argosy.spec.errors import Conflict, NotFound
 from argosy.spec.placement import DeclaredDemand, DeclaredModel, DeclaredProfile, DeclaredSupply, PlacementFile
 from argosy.spec.plan import KeptPlan, MadePlan
 from argosy.store import ledger, plans
@@ -51,6 +51,8 @@ def test_a_plan_is_current_until_another_one_is(database):
     assert regions.placements() == {("m", "r"): 3}
     assert [each.state for each in store.every()] == ["current", "past", "past"]
     assert store.declared(3) == FILE
+    with pytest.raises(Conflict, match="plan 1 is current no more"):
+        store.keep(FILE, first, Cause(), instead=1)
     kept(store, "proposed", 4)
     store.end(Cause(), proposed=True)
     assert [each and each.number for each in store.open()] == [3, None]

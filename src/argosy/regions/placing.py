@@ -51,7 +51,7 @@ def make(
         unserved=tuple(
             Unserved(demand=demand[at].title, model=demand[at].model, rate=rate) for at, rate in plan.unserved.items()
         ),
-        reasons=tuple(Alternative(**msgspec.structs.asdict(each)) for each in reasons),
+        reasons=tuple(reasons),
         rates=tuple(each.rate or 0.0 for each in demand),
         prices={each.id: each.price for each in problem.supplies},
         regions=tuple(sorted({region_of(declared, each.region) for each in problem.supplies})),
@@ -69,10 +69,12 @@ def endpoint_of(declared: PlacementFile, model: str) -> str:
 
 
 def supplied(declared: PlacementFile, offers: Iterable[Offer]) -> tuple[DeclaredSupply, ...]:
-    """What is declared and offered, as supply that is declared."""
-    names = DeclaredSupply.__struct_fields__
+    """What is declared and offered, as supply that is declared; not what is offered too far away to serve anything."""
+    names, near = DeclaredSupply.__struct_fields__, {region for row in declared.rtt.values() for region in row}
     found = file_of.problem(msgspec.structs.replace(declared, running=()), offers).supplies
-    return tuple(DeclaredSupply(**{name: getattr(each, name) for name in names}) for each in found)
+    return tuple(
+        DeclaredSupply(**{name: getattr(each, name) for name in names}) for each in found if each.region in near
+    )
 
 
 def numbers(declared: PlacementFile, plan: MadePlan, allowed: Mapping[str, Collection[str]]) -> Numbers:

@@ -27,7 +27,9 @@ from argosy.store.plans import Plans
 LOG = logging.getLogger(__name__)
 EVERY = 5.0
 LOOK = 60.0
-"""Seconds between two looks at demand and prices, and until a plan that could not be made is tried again."""
+"""Seconds between two looks at demand, and until a plan that could not be made is tried again."""
+PRICES = 600.0
+"""Seconds between two looks at what is offered."""
 LOOKS = 5
 """Looks over whose mean a rate is taken."""
 SECONDS = 10.0
@@ -105,10 +107,10 @@ class Replanner:
     def __init__(self, store: Plans, holder: Holder, here: Here, clock: Callable[[], float] = time.time) -> None:
         self.store, self._holder, self._here, self._clock = store, holder, here, clock
         self.problem = ""
-        self._again = self._looked = float("-inf")
+        self._again = self._looked = self._priced = float("-inf")
         self._seen: dict[str, Seen] = {}
         self._samples: dict[str, deque[float]] = {}
-        self._figures = Figures((), ())
+        self._figures, self._supply = Figures((), ()), tuple[DeclaredSupply, ...]()
         self._of: int = 0
         self._weighed: tuple[int, Sequence[float], Mapping[str, float]] = (0, (), {})
         self._moved: float | None = None
@@ -171,12 +173,13 @@ class Replanner:
     def _look(self, file: PlacementFile, number: int, now: float) -> None:
         if now - self._looked < LOOK and number == self._of:
             return
-        offers = self._here.offers() if file.offers else ()
+        if now - self._priced >= PRICES or number != self._of:
+            self._supply, self._priced = supplied(file, self._here.offers() if file.offers else ()), now
         rates = (
             self._rate(endpoint_of(file, each.model)) * each.share if each.rate is None else each.rate
             for each in file.demand
         )
-        self._figures, self._looked, self._of = Figures(tuple(rates), supplied(file, offers)), now, number
+        self._figures, self._looked, self._of = Figures(tuple(rates), self._supply), now, number
 
     def _rate(self, endpoint: str) -> float:
         """Requests of an endpoint in all regions, lately, or at the busiest time here."""
@@ -235,7 +238,8 @@ class Replanner:
             left=tuple(each for each in running if each.region in without and each.region not in drained),
             note=note,
         )
-        plan = await asyncio.to_thread(self.store.keep, file, plan, Cause(actor=ACTOR, reason=why))
+        cause = Cause(actor=ACTOR, reason=why)
+        plan = await asyncio.to_thread(lambda: self.store.keep(file, plan, cause, instead=current.number))
         self._weighed = plan.number, figures.rates, prices
         LOG.warning("plan %d is %s: %s", plan.number, plan.state, note or why)
         await asyncio.to_thread(self._holder.load)

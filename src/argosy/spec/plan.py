@@ -24,7 +24,9 @@ class PlannedReplicas(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Alternative(msgspec.Struct, frozen=True, kw_only=True):
-    """What would be without a choice (model, variant, supply) of a plan; see `capacity.planner.reasons.Reason`."""
+    """A choice (model, variant, supply) of a plan, and what would be without it. `dearer`: what all would cost more in
+    a day, served by `instead` (choices and replicas more than now); None where the time was up. `unserved`: requests
+    per second that nothing else can serve. `needed`: without it the rules of loss or of spot cannot be kept."""
 
     place: tuple[str, str, str]
     replicas: int

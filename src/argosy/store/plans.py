@@ -60,10 +60,14 @@ class Plans:
     def any(self) -> bool:
         return PLANS.any(self.database)
 
-    def keep(self, declared: PlacementFile, plan: KeptPlan, cause: Cause) -> KeptPlan:
+    def keep(self, declared: PlacementFile, plan: KeptPlan, cause: Cause, *, instead: int | None = None) -> KeptPlan:
         """Keep a new plan, whose number is chosen here: as the current one, whose numbers of replicas regions are given
-        in the same transaction, or as the one that is proposed."""
+        in the same transaction, or as the one that is proposed. `instead`: raises Conflict where another plan than this
+        one is current."""
         with self.database.begin() as connection:
+            current = connection.execute(sa.select(P.number).where(P.state == "current")).scalar()
+            if instead is not None and instead != current:
+                raise Conflict(f"plan {instead} is current no more")
             last = connection.execute(sa.select(sa.func.max(P.number))).scalar() or 0
             plan = msgspec.structs.replace(plan, number=last + 1, actor=cause.actor)
             if plan.state == "current":

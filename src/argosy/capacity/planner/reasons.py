@@ -8,24 +8,12 @@ import msgspec
 from argosy.capacity.planner import solve as search
 from argosy.capacity.planner.problem import Placement, Plan, Problem
 from argosy.capacity.planner.whole import options, solve, why_not
+from argosy.spec.plan import Alternative
 
 DAY = 24.0
 TINY = 1e-6
 WHOLE = 250
 """Placements up to which a problem is solved as one program; beyond, by search."""
-
-
-class Reason(msgspec.Struct, frozen=True, kw_only=True):
-    """A placement of a plan. `dearer`: what all would cost more in a day without it, served by `instead` (placement and
-    replicas more than now); None where the time was up. `unserved`: requests per second that nothing else can serve.
-    `needed`: without it the rules of loss or of spot cannot be kept."""
-
-    place: Placement
-    replicas: int
-    dearer: float | None = None
-    unserved: float = 0.0
-    needed: bool = False
-    instead: tuple[tuple[Placement, int], ...] = ()
 
 
 def find(problem: Problem, *, seconds: float = 10.0) -> Plan:
@@ -34,7 +22,7 @@ def find(problem: Problem, *, seconds: float = 10.0) -> Plan:
     return solve(problem, seconds=seconds) if small else search.solve(problem, seconds=seconds)
 
 
-def explain(problem: Problem, plan: Plan, *, seconds: float = 20.0) -> list[Reason]:
+def explain(problem: Problem, plan: Plan, *, seconds: float = 20.0) -> list[Alternative]:
     """What each placement saves, the largest first: the plan is made again without it; where it is large, the part of
     its model, and the others stay where they are."""
     until = time.monotonic() + seconds
@@ -47,12 +35,12 @@ def explain(problem: Problem, plan: Plan, *, seconds: float = 20.0) -> list[Reas
         supply = supplies[place[2]]
         return plan.replicas[place] * supply.price / supply.count * gpus[place[0], place[1], supply.gpu]
 
-    found = list[Reason]()
+    found = list[Alternative]()
     order = sorted(plan.replicas, key=lambda each: (-spent(each), each))
     for number, place in enumerate(order):
         left = until - time.monotonic()
         if left <= 0:
-            found.append(Reason(place=place, replicas=plan.replicas[place]))
+            found.append(Alternative(place=place, replicas=plan.replicas[place]))
             continue
         share = max(0.2, 2 * left / (len(order) - number))
         if large and place[0] not in parts:
@@ -64,7 +52,7 @@ def explain(problem: Problem, plan: Plan, *, seconds: float = 20.0) -> list[Reas
         paid = _paid(other) - _paid(now)
         more = {each: count - plan.replicas.get(each, 0) for each, count in other.replicas.items()}
         found.append(
-            Reason(
+            Alternative(
                 place=place,
                 replicas=plan.replicas[place],
                 dearer=max(0.0, paid) * DAY,
