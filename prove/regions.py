@@ -275,8 +275,8 @@ def percentile(values: list[float], share: float) -> float:
 
 
 def judged(name: str, began: float, ended: float, answers: list[Answer], killed: dict[str, float]) -> Phase:
-    """The requests that began in the phase. One is in flight that began before the gateway it went to was killed."""
-    found = [each for each in answers if began <= each.began < ended and each.endpoint == "digits"]
+    """The requests that ended in the phase. One is in flight that began before the gateway it went to was killed."""
+    found = [each for each in answers if began <= each.ended < ended and each.endpoint == "digits"]
     bad = [each for each in found if each.status != 200]
     flying = [
         each for each in answers if each.status != 200 and each.region in killed and each.began < killed[each.region]
@@ -289,10 +289,10 @@ def judged(name: str, began: float, ended: float, answers: list[Answer], killed:
     phase.p99 = percentile([each.ended - each.began for each in found], 0.99)
     for step in range(int((ended - began) / 0.5)):
         start = began + step * 0.5
-        window = [each.ended - each.began for each in found if start <= each.began < start + WINDOW]
+        window = [each.ended - each.began for each in found if start <= each.ended < start + WINDOW]
         if percentile(window, 0.99) > GOAL:
             phase.back = min(start + WINDOW, ended) - began
-    mine = [each for each in found if each.region == "frankfurt"]
+    mine = [each for each in found if each.region == "frankfurt" and each.began >= began]
     for each in mine:
         where = each.by.rpartition("-")[0] or each.by
         phase.shares[where] = phase.shares.get(where, 0.0) + 1 / len(mine)
@@ -302,7 +302,7 @@ def judged(name: str, began: float, ended: float, answers: list[Answer], killed:
 async def run(folder: Path, scale: float, pace: float) -> tuple[list[Phase], list[str]]:
     """All phases; `scale` makes them shorter."""
     bed = Bed(folder, pace)
-    phases: list[tuple[str, float, float]] = []
+    phases: list[tuple[str, float]] = []
     usual = {"frankfurt": pace, "london": pace}
 
     async def phase(name: str, seconds: float, paces: dict[str, float], *faults: Callable[[], Awaitable[None]]) -> None:
@@ -311,7 +311,7 @@ async def run(folder: Path, scale: float, pace: float) -> tuple[list[Phase], lis
             await fault()
         lasts = seconds * scale
         await asyncio.gather(bed.load(lasts, paces), bed.load(lasts, {"frankfurt": 3.0}, "private"))
-        phases.append((name, began, time.monotonic()))
+        phases.append((name, began))
 
     def link(up: bool, *ends: str) -> Callable[[], Awaitable[None]]:
         """Those that begin or end in Frankfurt; with `ends`, those between Frankfurt and these alone."""
@@ -344,7 +344,8 @@ async def run(folder: Path, scale: float, pace: float) -> tuple[list[Phase], lis
         await bed.settle()
     finally:
         await bed.stop()
-    return [judged(*each, bed.answers, bed.killed) for each in phases], crossed(bed)
+    ends = [*(began for _, began in phases[1:]), time.monotonic()]
+    return [judged(*each, end, bed.answers, bed.killed) for each, end in zip(phases, ends, strict=True)], crossed(bed)
 
 
 def crossed(bed: Bed) -> list[str]:
