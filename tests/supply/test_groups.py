@@ -133,20 +133,34 @@ def test_a_launch_that_fails_goes_on_to_the_next_offer_and_waits_longer_each_tim
     assert asked.count("two") <= 5
 
 
-def test_a_platform_that_is_killed_before_it_writes_down_how_a_group_stands_asks_for_nothing_twice(scene, monkeypatch):
-    it = scene(g=MachineGroup(machines=3, gpu="A10G"))
-    with monkeypatch.context() as patch:
+@pytest.mark.parametrize("moment", ["put", "note", "request", "release"])
+def test_a_platform_that_is_killed_after_each_step_asks_for_nothing_twice(scene, monkeypatch, moment):
+    """Every other time something is written down, it is the last thing that the platform does."""
+    it, count = scene(g=SPOT), 0
+    where = store if moment in ("put", "note") else Launcher
+    done = getattr(where, moment)
 
-        def killed(*_: object, **__: object) -> None:
+    def killed(*given: Any, **more: Any) -> Any:
+        nonlocal count
+        count, found = count + 1, done(*given, **more)
+        if count % 2 == 0:
             raise StorageFull("killed")
+        return found
 
-        patch.setattr(store, "put", killed)
-        with pytest.raises(StorageFull):
-            it.tick(10.0)
+    it.moves = True
     it.restart()
-    for _ in range(6):
-        stands = it.tick(30.0)
-    assert (stands.ready, len(it.clouds["one"].bill())) == (3, 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(where, moment, killed)
+        for _ in range(10):
+            try:
+                it.tick()
+            except StorageFull:
+                it.restart()
+    for _ in range(4):
+        stands = it.tick()
+    assert (stands.spot in range(2, 6), stands.on_demand, stands.coming, stands.leaving) == (True, 0, 0, 0)
+    assert len(it.running()) == stands.ready == len(it.launcher.launches.live())
+    assert count >= 2
 
 
 def test_a_machine_that_is_taken_back_counts_no_more_and_goes_once_its_replicas_have_moved(scene):

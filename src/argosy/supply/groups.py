@@ -95,6 +95,7 @@ class Groups:
         self._empty: set[str] = set()
         self._asked: set[str] = set()
         self._sold: list[Offer] | None = None
+        self._trouble: ArgosyError | None = None
         if settings.groups:
             launcher.settled = SETTLED
 
@@ -123,11 +124,19 @@ class Groups:
         if self._vacate is not None and (hosts or self._settings.groups):
             busy = await self._vacate(hosts)
             self._empty = {host for host in hosts if not busy.get(host)}
+        if self._trouble is not None:
+            raise self._trouble
 
     def turn(self) -> list[Launch]:
         """One round of every group. Those that leave: their replicas have to move."""
         self._sold = None
-        return [each for name, group in self.all().items() for each in self._tend(name, group)]
+        leaving, self._trouble = list[Launch](), None
+        for name, group in self.all().items():
+            try:
+                leaving += self._tend(name, group)
+            except ArgosyError as error:  # the others go on
+                self._trouble = error
+        return leaving
 
     def status(self) -> list[GroupStatus]:
         """How every group stands."""
@@ -362,8 +371,9 @@ def standing(group: MachineGroup, launches: Sequence[Launch], steps: Mapping[str
 
 
 def _hosts(launch: Launch) -> set[str]:
-    """What targets may know a machine by."""
-    return {launch.address, launch.machine.partition("#")[0]} - {""}
+    """What targets may know a machine by: one that is claimed, by the name that it is claimed under."""
+    claimed, claim, _ = launch.machine.partition("#")
+    return {claimed.rpartition("@")[2]} if claim else {launch.address, launch.machine} - {""}
 
 
 def _digest(name: str) -> str:
