@@ -1,13 +1,31 @@
-"""Programs of other projects that tests start."""
+"""Programs of other projects that tests start, and servers that stand in for them."""
 
+import contextlib
 import os
 import shutil
 import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ONNXRUNTIME_WEB = ("npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "onnxruntime-web@1.30.0")
+
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--hide-scrollbars",
+    "--force-prefers-reduced-motion",
+)
 
 
 def need(*names: str) -> str:
@@ -28,3 +46,32 @@ def onnxruntime_web(folder: Path) -> Path:
     if subprocess.run([*ONNXRUNTIME_WEB, "--prefix", str(folder)], check=False, capture_output=True).returncode:
         pytest.skip(f"there is no onnxruntime-web: run  {' '.join(ONNXRUNTIME_WEB)}  where npm can get it")
     return folder
+
+
+def chromium(folder: Path) -> Any:
+    """A Chromium without a screen, driven by selenium; what it writes goes below the folder. Skips the test where there
+    is none."""
+    browser, driver = need("chromium", "chromium-browser", "google-chrome"), need("chromedriver")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    for flag in FLAGS:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = webdriver.ChromeService(driver, env={**os.environ, "TMPDIR": str(folder)})
+    return webdriver.Chrome(options, service)
+
+
+@contextlib.contextmanager
+def web(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The URL of a server of HTTP that answers by this handler."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

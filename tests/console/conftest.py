@@ -1,7 +1,6 @@
 """A console of sample data on a port of its own, and a Chromium that looks at it."""
 
 import contextlib
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,21 +17,9 @@ from argosy.console.app import pages
 from argosy.spec.settings import Home
 from argosy.store.database import Database
 from tests.console.samples import Samples, services
-from tests.programs import need
+from tests.programs import chromium as chromium_at
 
 SHOTS = Path(__file__).parents[2] / "build" / "screenshots"
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--hide-scrollbars",
-    "--force-prefers-reduced-motion",
-)
 
 
 class Console:
@@ -140,17 +127,7 @@ class Chromium:
 
 @pytest.fixture(scope="session")
 def _chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    browser, driver = need("chromium", "chromium-browser", "google-chrome"), need("chromedriver")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
-    for flag in FLAGS:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    environ = {**os.environ, "TMPDIR": str(tmp_path_factory.mktemp("chromium"))}
-    opened = webdriver.Chrome(options=options, service=Service(driver, env=environ))
+    opened = chromium_at(tmp_path_factory.mktemp("chromium"))
     yield Chromium(opened)
     opened.quit()
 

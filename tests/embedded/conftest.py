@@ -13,7 +13,6 @@ import pytest
 
 from argosy.client.local import locate
 from tests import programs
-from tests.console.conftest import FLAGS
 
 
 @pytest.fixture(scope="session")
@@ -99,25 +98,20 @@ def onnxruntime_web(tmp_path_factory):
 
 
 @pytest.fixture
-def in_a_browser():
+def in_a_browser(tmp_path_factory):
     """What the page of a folder answers to its example, and what it answers once its server is gone."""
-    return _in_a_browser
+    return lambda folder: _in_a_browser(folder, tmp_path_factory.mktemp("chromium"))
 
 
-def _in_a_browser(folder):
-    from selenium import webdriver
+def _in_a_browser(folder, temporary):
     from selenium.webdriver.common.by import By
     from selenium.webdriver.support.ui import WebDriverWait
 
-    options = webdriver.ChromeOptions()
-    options.binary_location = programs.need("chromium", "chromium-browser", "google-chrome")
-    for flag in FLAGS:
-        options.add_argument(flag)
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    driver = webdriver.Chrome(options, webdriver.ChromeService(programs.need("chromedriver")))
+    driver = programs.chromium(temporary)
     wait = WebDriverWait(driver, 60)
 
     def asked():

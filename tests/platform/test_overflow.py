@@ -3,7 +3,6 @@
 import http.server
 import json
 import socket
-import threading
 
 import httpx
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from argosy.spec.settings import Settings
 from argosy.store import open_store
 from argosy.supply.overflow import config_file
+from tests import programs
 from tests.platform.regions import BODY
 from tests.platform.up import PATIENCE, STAND_IN_UP, until
 from tests.store.samples import FILES, model_lineage, model_manifest, write_folder
@@ -38,13 +38,8 @@ def provider():
         def log_message(self, *_):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", seen
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with programs.web(Handler) as url:
+        yield url, seen
 
 
 def listening(home):

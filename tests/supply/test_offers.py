@@ -2,7 +2,6 @@
 
 import asyncio
 import http.server
-import threading
 import time
 
 import pytest
@@ -15,6 +14,7 @@ from argosy.store import offers as stored
 from argosy.store import open_store
 from argosy.supply import catalogue
 from argosy.supply.offers import OfferQuery, every, keep_fresh, refresh, select, within
+from tests import programs
 
 HEADER = "InstanceType,AcceleratorName,AcceleratorCount,vCPUs,MemoryGiB,Price,SpotPrice,Region\n"
 
@@ -102,13 +102,8 @@ def web():
         def log_message(self, *_):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with programs.web(Handler) as url:
+        yield url
 
 
 def test_a_catalogue_of_the_web_is_as_old_as_its_server_says(database, web, monkeypatch):
