@@ -7,7 +7,7 @@ import pytest
 from argosy.capacity.planner.parts import parts
 from argosy.capacity.planner.problem import Demand, Problem, Profile, Supply
 from argosy.capacity.planner.route import route
-from argosy.capacity.planner.solve import Planner, bound, solve
+from argosy.capacity.planner.solve import Planner, bound, deal, solve
 from prove.plancheck import check
 
 pytest.importorskip("highspy", reason="the extra `place` is not installed")
@@ -105,6 +105,17 @@ def test_a_bound_is_never_above_the_best_and_a_plan_is_near_it(seed):
     assert least - 1e-6 <= plan.cost <= least * 1.05 + 1e-6
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_models_that_are_too_many_for_one_program_are_dealt_out(seed, monkeypatch):
+    monkeypatch.setattr("argosy.capacity.planner.solve.OPTIONS", 1)
+    asked = drawn(seed)
+    assert [len(hand) for _, hand in deal(parts(asked))] == [1, 1]
+    plan, least = solve(asked, seconds=30.0), best(asked)
+    assert check(asked, plan) == []
+    assert plan.bound <= least + 1e-6
+    assert least - 1e-6 <= plan.cost <= least * 1.05 + 1e-6
+
+
 def test_what_there_is_not_enough_of_is_not_overdrawn():
     asked = problem(supply("a", quota=2))
     plan = solve(asked)
@@ -172,6 +183,20 @@ def test_a_plan_anew_touches_what_changed():
     third = planner.replan(more, 5.0)
     assert third.replicas == {("m", "", "a"): 5, ("n", "", "a"): 2}
     assert check(more, third) == []
+
+
+def test_models_for_which_nothing_changed_are_taken_again():
+    first = two()
+    made = {part.model: part for part in parts(first)}
+    running = {("m", "", "a"): 2}
+    more = msgspec.structs.replace(two(rate=4.5), running=running)
+    again = {part.model: part for part in parts(more, first, made)}
+    assert (again["n"].cells is made["n"].cells, again["m"].cells is made["m"].cells) == (True, False)
+    assert again["m"].rate.tolist() == [4.5]
+    moved = {part.model: part for part in parts(msgspec.structs.replace(first, running=running), first, made)}
+    assert moved["m"].running.tolist() == [2.0, 0.0]
+    dearer = msgspec.structs.replace(first, supplies=(supply("a", price=9.0), supply("b")))
+    assert [part.cost.tolist() for part in parts(dearer, first, made)] == [part.cost.tolist() for part in parts(dearer)]
 
 
 def test_a_plan_anew_leaves_what_is_lost():

@@ -5,7 +5,7 @@ demands are one group, whose replicas share what is sent to it.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,6 +14,8 @@ import numpy as np
 from argosy.capacity.planner.problem import Demand, Placement, Problem, Profile
 
 Array = np.ndarray[Any, np.dtype[Any]]
+COMMON = ("supplies", "rtt", "egress", "transfer", "loss_floor", "spot_share", "headroom", "horizon")
+"""What of a problem every model meets."""
 Class = tuple[tuple[str, ...], float, float, str, bytes]
 
 
@@ -53,16 +55,38 @@ class ModelPart(msgspec.Struct, frozen=True, kw_only=True):
     short: Array
 
 
-def parts(problem: Problem) -> list[ModelPart]:
-    """By model, in the order of their names."""
-    demands, profiles = defaultdict[str, list[int]](list), defaultdict[str, list[Profile]](list)
+def parts(
+    problem: Problem, last: Problem | None = None, before: Mapping[str, ModelPart] | None = None
+) -> list[ModelPart]:
+    """By model, in the order of their names. Those `before`, of the problem that was `last`, are taken again where
+    nothing but what runs is different."""
+    asked, known = _by_model(problem), {} if last is None or before is None else _by_model(last)
+    if last is None or any(getattr(last, name) != getattr(problem, name) for name in COMMON):
+        known.clear()
+    sites = Sites(problem)
+    made = list[ModelPart]()
+    for model, (demands, profiles) in sorted(asked.items()):
+        if before is not None and model in known and known[model] == (demands, profiles):
+            made.append(msgspec.structs.replace(before[model], running=_running(problem, before[model].placement)))
+        else:
+            made.append(_part(sites, model, list(demands), profiles))
+    return made
+
+
+def _by_model(problem: Problem) -> dict[str, tuple[dict[int, Demand], list[Profile]]]:
+    """Demands by index, and profiles, of models that are asked for."""
+    made = dict[str, tuple[dict[int, Demand], list[Profile]]]()
     for at, demand in enumerate(problem.demands):
         if demand.rate > 0:
-            demands[demand.model].append(at)
+            made.setdefault(demand.model, ({}, []))[0][at] = demand
     for profile in problem.profiles:
-        profiles[profile.model].append(profile)
-    sites = Sites(problem)
-    return [_part(sites, model, demands[model], profiles[model]) for model in sorted(demands)]
+        if profile.model in made:
+            made[profile.model][1].append(profile)
+    return made
+
+
+def _running(problem: Problem, placements: Sequence[Placement]) -> Array:
+    return np.array([float(problem.running.get(each, 0)) for each in placements])
 
 
 class Sites:
@@ -141,7 +165,7 @@ def _part(sites: Sites, model: str, demands: Sequence[int], profiles: Sequence[P
         gpus=gpus,
         cost=price,
         start=(price * waits + weights) / problem.horizon,
-        running=np.array([float(problem.running.get(each, 0)) for each in placement]),
+        running=_running(problem, placement),
         most=np.floor(sites.quota[at] / gpus + 1e-9) if len(gpus) else gpus,
         kind=np.unique([f"{p.variant}/{p.gpu}" for p, _ in offers], return_inverse=True)[1] if offers else at,
         group=group,

@@ -24,12 +24,16 @@ CLOSE = 0.001
 NODES = 100
 """How many branches are looked at for a model, or for two."""
 
+OPTIONS = 25_000
+"""How many options (models x supplies) are one linear program at most."""
+
 
 class Planner:
     """Plans for problems that change a little from one to the next: what it learned of one serves for the next."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
+        self.problem = Problem(supplies=(), demands=(), profiles=(), rtt={})
         self.parts = dict[str, ModelPart]()
         self.duals = dict[str, Array]()
         self.replicas = dict[str, Array]()
@@ -37,13 +41,11 @@ class Planner:
         self.prices = dict[str, float]()
         self._bounds = dict[str, float]()
         self.close = CLOSE
-        self.program: Program | None = None
 
     def solve(self, problem: Problem, seconds: float = 10.0) -> Plan:
         """A plan from nothing but the problem."""
         self._open(problem, seconds)
-        self._price()
-        self._round()
+        self._relax()
         for close in (2 * CLOSE, CLOSE):
             self._pass(close)
         self._improve()
@@ -67,7 +69,7 @@ class Planner:
                 self.replicas[model] = np.where(gone, 0.0, self.replicas[model])
         for model in self.parts.keys() & routed.keys() - new:
             self.routed[model] = again(self.parts[model], self.replicas[model], routed[model])
-        changed = sorted(new)
+        changed, self.close = sorted(new), 5 * CLOSE
         for tolls in (self.tolls, np.zeros(len(self.quota))):
             for model in sorted(changed, key=self._loss, reverse=True):
                 if self._loss(model) > self._slack():
@@ -77,26 +79,43 @@ class Planner:
         return self._close()
 
     def _open(self, problem: Problem, seconds: float) -> None:
-        self.problem, self.begun = problem, self.clock()
+        self.begun, last = self.clock(), self.problem
         self.seconds, self.sites = seconds, Sites(problem)
         self.quota = self.sites.quota
-        self.parts = {part.model: part for part in parts(problem)}
+        self.parts = {part.model: part for part in parts(problem, last, self.parts)}
+        self.problem = problem
         self.ones, self._bounds = dict[str, Priced](), dict[str, float]()
         self.routed = dict[str, Routed]()
 
     def _left(self) -> float:
         return self.seconds - (self.clock() - self.begun)
 
-    def _price(self) -> None:
-        chosen = list(self.parts.values())
-        program = Program(chosen, self.quota)
-        solved = program.solve(max(self.seconds, 60.0), solver="simplex")
-        self.tolls = np.zeros(len(self.quota))
-        if solved.done:
-            self.tolls[program.supplies] = solved.prices
-        for at, part in enumerate(chosen):
-            self._set(part.model, part, solved.duals[at] if solved.done else np.zeros(len(program.blocks[at].floor)))
-        self.program = program if solved.done else None
+    def _relax(self, whole: bool = True) -> None:
+        """Prices of the GPUs, by the linear program; and its replicas, made whole. Models that are too many for one
+        program are dealt out to several, each with its share of the machines: what they say of the prices is averaged."""
+        self.tolls, left = np.zeros(len(self.quota)), self.quota.copy()
+        self.replicas = {model: np.zeros(len(part.cost)) for model, part in self.parts.items()}
+        hands, known = deal(list(self.parts.values())), dict[str, Array]()
+        machine = np.array([float(each.count) for each in self.problem.supplies])
+        random, before = np.random.default_rng(0), 0.0
+        for weight, hand in hands:
+            luck = random.random(len(left)) if len(hands) > 1 else 0.0
+            share, before = weight / (1.0 - before), before + weight
+            given = np.minimum(np.floor(left / machine * min(1.0, share) + luck + 1e-9) * machine, left)
+            program = Program(hand, given)
+            solved = program.solve(max(self.seconds, 60.0), solver="simplex")
+            if not solved.done:
+                continue
+            self.tolls[program.supplies] += weight * solved.prices
+            known |= dict(zip((part.model for part in hand), solved.duals, strict=True))
+            if whole:
+                chosen = program.dive(given, max(self.seconds, 60.0))
+                self.replicas |= dict(zip((part.model for part in hand), chosen, strict=True))
+                left = self.quota - self._used()
+        for model, part in self.parts.items():
+            if len(hands) > 1 or model not in known:
+                known[model] = self._alone(part)
+            self._set(model, part, known[model])
         self.prices = {each.id: float(toll) for each, toll in zip(self.problem.supplies, self.tolls, strict=True)}
 
     def _alone(self, part: ModelPart) -> Array:
@@ -155,14 +174,6 @@ class Planner:
 
     def _bound(self) -> float:
         return sum(self._bounds.values()) - float(self.tolls @ self.quota)
-
-    def _round(self) -> None:
-        """Begin at the linear program's replicas, made whole."""
-        whole = [np.zeros(len(part.cost)) for part in self.parts.values()]
-        if self.program:
-            whole = self.program.dive(self.quota, max(self.seconds, 60.0))
-        self.replicas = dict(zip(self.parts, whole, strict=True))
-        self.program = None
 
     def _pass(self, close: float) -> None:
         """Models by themselves, those first that lose most."""
@@ -232,9 +243,30 @@ def bound(problem: Problem) -> float:
     """What every plan costs at least."""
     planner = Planner()
     planner._open(problem, 60.0)  # pyright: ignore[reportPrivateUsage]
-    planner._price()  # pyright: ignore[reportPrivateUsage]
+    planner._relax(whole=False)  # pyright: ignore[reportPrivateUsage]
     found = planner._bound()  # pyright: ignore[reportPrivateUsage]
     return max(0.0, found - SAFE * abs(found))
+
+
+def deal(every: list[ModelPart]) -> list[tuple[float, list[ModelPart]]]:
+    """Models in hands of at most `OPTIONS`, about as heavy as each other; with the share of the whole each weighs."""
+    count = -(-sum(len(part.cost) for part in every) // OPTIONS)
+    weights = {part.model: _weight(part) for part in every}
+    hands = [(0.0, list[ModelPart]()) for _ in range(max(1, min(count, len(every))))]
+    for part in sorted(every, key=lambda part: weights[part.model], reverse=True):
+        at = min(range(len(hands)), key=lambda at: hands[at][0])
+        hands[at][1].append(part)
+        hands[at] = (hands[at][0] + weights[part.model], hands[at][1])
+    total = sum(weights.values())
+    return [(weight / total if total > 0 else 1 / len(hands), hand) for weight, hand in hands]
+
+
+def _weight(part: ModelPart) -> float:
+    """What a model costs where each of its classes has the cheapest replicas."""
+    cheapest, least = np.full(part.groups, np.inf), np.full(len(part.rate), np.inf)
+    np.minimum.at(cheapest, part.group, part.cost)
+    np.minimum.at(least, part.flow_class, part.load * cheapest[part.flow_group])
+    return float(least[np.isfinite(least)].sum())
 
 
 def _moved(before: ModelPart | None, replicas: Array | None, part: ModelPart) -> Array:
