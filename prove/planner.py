@@ -32,7 +32,7 @@ from prove.plancheck import check
 from prove.planning import draw
 
 FLOOR, USED = 0.02, 0.7
-LARGE, LARGE_USED, LARGE_DEMAND, LARGE_SECONDS = 0.05, 0.6, 43_000, 30.0
+LARGE, LARGE_USED, LARGE_DEMAND, LARGE_SECONDS = 0.05, 0.6, 38_000, 30.0
 DEMAND = {1: 11_500, 2: 7_500, 3: 10_200}
 """Requests per second of the most popular model, by seed: what takes three quarters of the GPUs. Others: as of 2."""
 WRONG = 1.5

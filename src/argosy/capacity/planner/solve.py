@@ -92,7 +92,7 @@ class Planner:
 
     def _relax(self, whole: bool = True) -> None:
         """Prices of the GPUs, by the linear program; and its replicas, made whole. Models that are too many for one
-        program are dealt out to several, each with its share of the machines: what they say of the prices is averaged."""
+        program are dealt out to several, each with its share of the machines; the prices they find are averaged."""
         self.tolls, left = np.zeros(len(self.quota)), self.quota.copy()
         self.replicas = {model: np.zeros(len(part.cost)) for model, part in self.parts.items()}
         hands, known = deal(list(self.parts.values())), dict[str, Array]()
