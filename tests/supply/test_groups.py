@@ -1,6 +1,7 @@
 """Groups of machines through the task that keeps them, at clouds that are played and with a clock set by hand."""
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,24 @@ def test_replicas_that_do_not_move_keep_no_machine_for_ever(scene):
     for _ in range(4):
         it.tick(50.0)
     assert it.running() == []
+
+
+def test_zones_that_come_and_go_are_remembered_by_their_names(scene):
+    it = scene(g=SPOT)
+    for _ in range(4):
+        it.tick()
+    before = store.group(it.database, "g")
+    known = json.loads(before.state)["zones"][before.zones.index("one/b")]
+    assert known["up"] is True
+    it.clouds["one"]._offers = [replace(each, provider="one") for each in (offer("z", 0.1), *SOLD[1:])]
+    it.tick()
+    after = store.group(it.database, "g")
+    assert [*after.zones] == [name for name in ("one/a", "one/b", "one/c", "one/z") if name in after.zones]
+    assert "one/z" in after.zones
+    assert json.loads(after.state)["zones"][after.zones.index("one/b")]["since"] == known["since"]
+    with it.database.read() as connection:
+        (body,) = connection.exec_driver_sql("SELECT body FROM ledger WHERE event = 'prices'").scalars().all()
+    assert json.loads(body)["one/z"] == [None, 0.1]
 
 
 def test_machines_of_a_group_that_is_declared_no_more_are_given_back(scene):

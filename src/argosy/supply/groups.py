@@ -34,6 +34,8 @@ LOG = logging.getLogger(__name__)
 PERIOD = 5.0
 SETTLED = 15.0
 """Seconds between two rounds of a provider where groups have machines there and nothing is under way."""
+PAUSE = 30.0
+"""Seconds until providers are asked again where none had a machine on demand."""
 BACK = 3600.0
 """Seconds for which a launch that failed speaks against its offer."""
 AGAIN = 60.0
@@ -95,6 +97,7 @@ class Groups:
         self._empty: set[str] = set()
         self._asked: set[str] = set()
         self._sold: list[Offer] | None = None
+        self._later: dict[str, float] = {}
         self._trouble: ArgosyError | None = None
         if settings.groups:
             launcher.settled = SETTLED
@@ -249,11 +252,7 @@ class Groups:
         price = dear[0].price if dear else DEAR * max((each.price for each in zones), default=1.0)
         hedge = spot.Hedge(zones=zones, replicas=group.machines, on_demand=price, most=group.zone, short=group.short)
         fresh = learned.state(hedge, rows, group.every)
-        state = (
-            carried(msgspec.json.decode(row.state, type=spot.SpotState), row.zones, hedge, fresh)
-            if row.state
-            else fresh
-        )
+        state = carried(row, hedge, fresh) if row.state else fresh
         places = {zone.name: place for place, zone in enumerate(zones)}
         ready, lost, refused, coming = ([0] * len(zones) for _ in range(4))
         for each in spots:
@@ -272,11 +271,7 @@ class Groups:
         )
         decision, state = spot.decide(hedge, seen, state)
         for place, zone in enumerate(zones):
-            here = [
-                each
-                for each in there.ready
-                if each.offer.market == "spot" and learned.zone_name(each.offer) == zone.name
-            ]
+            here = [each for each in spots if each in there.ready and learned.zone_name(each.offer) == zone.name]
             self._leave(group, here[len(here) - decision.stop[place] :], there, decision.reason)
             found = [each for each in sold if learned.zone_name(each) == zone.name]
             for _ in range(decision.launch[place] - coming[place]):
@@ -300,10 +295,11 @@ class Groups:
         own = [each for each in there.counted if each.offer.market == "on_demand"]
         surplus = sorted(own, key=lambda each: (each in there.ready, -each.price))[: max(0, len(own) - row.on_demand)]
         self._leave(group, surplus, there, "not wanted")
-        missing = row.on_demand - len(own)
+        missing = row.on_demand - len(own) if now >= self._later.get(name, 0.0) else 0
         sold = self._offers(group, "on_demand") if missing > 0 else []
         for _ in range(missing):
             if not self._launch(name, sold, launches, there, f"{row.on_demand} on demand are wanted"):
+                self._later[name] = now + PAUSE
                 break
 
     def _launch(
@@ -313,7 +309,6 @@ class Groups:
         launches: Sequence[Launch],
         there: Standing,
         why: str,
-        *,
         hold: bool = False,
     ) -> bool:
         """Ask for the cheapest that did not fail lately and of which there is one left; with `hold` one that did is
@@ -343,9 +338,10 @@ class Groups:
         return False
 
 
-def carried(state: spot.SpotState, names: Sequence[str], hedge: spot.Hedge, fresh: spot.SpotState) -> spot.SpotState:
-    """What was remembered of zones with these names, for those of `hedge`; of new ones what `fresh` knows."""
-    was = {name: place for place, name in enumerate(names)}
+def carried(row: GroupRow, hedge: spot.Hedge, fresh: spot.SpotState) -> spot.SpotState:
+    """What a group remembers of zones, for those of `hedge`; of new ones what `fresh` knows."""
+    state = msgspec.json.decode(row.state, type=spot.SpotState)
+    was = {name: place for place, name in enumerate(row.zones)}
     pairs = [(place, was[zone.name]) for place, zone in enumerate(hedge.zones) if zone.name in was]
     zones = list(fresh.zones)
     for place, old in pairs:

@@ -66,6 +66,7 @@ class KubernetesTarget:
         self._pods = Reflector(self._cluster, "v1", "Pod", pods, self._wake.set, _pod)
         self._deployments = Reflector(self._cluster, "apps/v1", "Deployment", pods, self._wake.set, _numbers)
         self._tasks: list[asyncio.Task[None]] = []
+        self._denied = False
         self._cordons = True  # an earlier platform may have left some
 
     # What these do stands in `base.Target`.
@@ -156,9 +157,11 @@ class KubernetesTarget:
         if hosts or self._cordons:
             try:
                 await self._cordon(hosts)
-                self._cordons = bool(hosts)
             except PermissionDenied as error:
-                LOG.warning("nodes that leave are not cordoned: %s", error.message)
+                if hosts and not self._denied:
+                    self._denied = True
+                    LOG.warning("nodes that leave are not cordoned: %s", error.message)
+            self._cordons = bool(hosts)
         pods = [pod for each in self._workloads.values() for pod in each.pods.values() if not pod.over]
         return {host: sum(host in (pod.node, pod.host) for pod in pods) for host in hosts}
 
