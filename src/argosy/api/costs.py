@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from argosy.api.route import Route, Services
-from argosy.api.usage import place_of
-from argosy.spec.errors import InvalidArgument
+from argosy.api.usage import check_parts, place_of
 from argosy.spec.offer import CostRow
 from argosy.store import costs
 from argosy.store.costs import HOUR, RETENTION, CostHour
@@ -24,12 +23,7 @@ class CostQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     by: str = "endpoint"
 
     def __post_init__(self) -> None:
-        if not HOUR <= self.since <= RETENTION:
-            raise InvalidArgument(f"since must be {HOUR} to {RETENTION} seconds, not {self.since}")
-        if unknown := [each for each in self.by.split(",") if each not in PARTS]:
-            raise InvalidArgument(
-                f"by has some of {', '.join(PARTS)}, with commas between them, not '{unknown[0][:80]}'"
-            )
+        check_parts(self.since, RETENTION, self.by, PARTS)
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):

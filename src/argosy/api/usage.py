@@ -70,12 +70,7 @@ class UsageQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     by: str = DEFAULT
 
     def __post_init__(self) -> None:
-        if not HOUR <= self.since <= RETENTION:
-            raise InvalidArgument(f"since must be {HOUR} to {RETENTION} seconds, not {self.since}")
-        if unknown := [each for each in self.by.split(",") if each not in PARTS]:
-            raise InvalidArgument(
-                f"by has some of {', '.join(PARTS)}, with commas between them, not '{unknown[0][:80]}'"
-            )
+        check_parts(self.since, RETENTION, self.by, PARTS)
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -122,6 +117,14 @@ def _names(services: Services) -> tuple[dict[str, str], dict[str, str]]:
     declared = [each.endpoint for each in services.state.endpoints()]
     currencies = {each.name: each.price.currency for each in declared if each.price is not None}
     return {each.id: each.name for each in services.store.keys.list()}, currencies
+
+
+def check_parts(since: int, most: int, by: str, parts: Collection[str]) -> None:
+    """Raises InvalidArgument where a time is too short or long, or `by` has what is none of the parts."""
+    if not HOUR <= since <= most:
+        raise InvalidArgument(f"since must be {HOUR} to {most} seconds, not {since}")
+    if unknown := [each for each in by.split(",") if each not in parts]:
+        raise InvalidArgument(f"by has some of {', '.join(parts)}, with commas between them, not '{unknown[0][:80]}'")
 
 
 def place_of(row: Usage | CostRow, fields: Sequence[str], told: Collection[str]) -> tuple[str, ...]:

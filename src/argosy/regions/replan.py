@@ -71,13 +71,6 @@ class Seen(NamedTuple):
     since: float
 
 
-class Figures(NamedTuple):
-    """Rates of the demands of a file, in their order, and its supply."""
-
-    rates: tuple[float, ...]
-    supply: tuple[DeclaredSupply, ...]
-
-
 def absent(
     regions: Iterable[str],
     before: Collection[str],
@@ -110,7 +103,7 @@ class Replanner:
         self._again = self._looked = self._priced = float("-inf")
         self._seen: dict[str, Seen] = {}
         self._samples: dict[str, deque[float]] = {}
-        self._figures, self._supply = Figures((), ()), tuple[DeclaredSupply, ...]()
+        self._rates, self._supply = tuple[float, ...](), tuple[DeclaredSupply, ...]()
         self._of: int = 0
         self._weighed: tuple[int, Sequence[float], Mapping[str, float]] = (0, (), {})
         self._moved: float | None = None
@@ -175,11 +168,11 @@ class Replanner:
             return
         if now - self._priced >= PRICES or number != self._of:
             self._supply, self._priced = supplied(file, self._here.offers() if file.offers else ()), now
-        rates = (
+        self._rates = tuple(
             self._rate(endpoint_of(file, each.model)) * each.share if each.rate is None else each.rate
             for each in file.demand
         )
-        self._figures, self._looked, self._of = Figures(tuple(rates), self._supply), now, number
+        self._looked, self._of = now, number
 
     def _rate(self, endpoint: str) -> float:
         """Requests of an endpoint in all regions, lately, or at the busiest time here."""
@@ -195,7 +188,7 @@ class Replanner:
             self._weighed = last.number, last.plan.rates, last.plan.prices
         _, rates, prices = self._weighed
         fresh, share = self._prices(file, last.without), file.replan.change
-        pairs = [*zip(rates, self._figures.rates, strict=True)]
+        pairs = [*zip(rates, self._rates, strict=True)]
         pairs += [(prices.get(each, 0.0), fresh.get(each, 0.0)) for each in {*prices, *fresh}]
         if not any(abs(new - old) > share * old + TINY for old, new in pairs):
             self._moved = None
@@ -204,21 +197,19 @@ class Replanner:
         return now - self._moved >= file.replan.settle
 
     def _prices(self, file: PlacementFile, without: Collection[str]) -> dict[str, float]:
-        supply = self._figures.supply
-        return {each.id: each.price for each in supply if region_of(file, each.region) not in without}
+        return {each.id: each.price for each in self._supply if region_of(file, each.region) not in without}
 
     async def _make(
         self, file: PlacementFile, current: KeptPlan, proposed: KeptPlan | None, without: tuple[str, ...]
     ) -> None:
         """Make the plan again, and apply or propose it."""
-        figures, allowed = self._figures, await asyncio.to_thread(self._here.endpoints)
-        prices = self._prices(file, without)
+        allowed, prices = await asyncio.to_thread(self._here.endpoints), self._prices(file, without)
         if not prices:
             return
         running = (*current.plan.placements, *current.left)
-        asked = again(file, figures.supply, figures.rates, running, without, allowed)
+        asked = again(file, self._supply, self._rates, running, without, allowed)
         made = await asyncio.to_thread(self._here.solve, PlanJob(file=asked, seconds=SECONDS))
-        self._weighed = (proposed or current).number, figures.rates, prices
+        self._weighed = (proposed or current).number, self._rates, prices
         if made.kept and without == current.without:
             if proposed is not None:
                 await self._withdraw("what runs would be kept")
@@ -240,7 +231,7 @@ class Replanner:
         )
         cause = Cause(actor=ACTOR, reason=why)
         plan = await asyncio.to_thread(lambda: self.store.keep(file, plan, cause, instead=current.number))
-        self._weighed = plan.number, figures.rates, prices
+        self._weighed = plan.number, self._rates, prices
         LOG.warning("plan %d is %s: %s", plan.number, plan.state, note or why)
         await asyncio.to_thread(self._holder.load)
         self._holder.wake()

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from typing import Any
+
+from msgspec.structs import asdict
 
 from argosy.capacity.planner.problem import Demand, Placement, Problem, Profile, Supply
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.offer import Offer
-from argosy.spec.placement import DeclaredSupply, PlacementFile
+from argosy.spec.placement import DeclaredDemand, DeclaredProfile, DeclaredSupply, PlacementFile
 
 
 def problem(declared: PlacementFile, offers: Iterable[Offer] = ()) -> Problem:
@@ -20,66 +23,33 @@ def problem(declared: PlacementFile, offers: Iterable[Offer] = ()) -> Problem:
     buckets = {
         name: sorted({each.bucket for each in declared.demand if each.model == name}) for name in declared.models
     }
-    rules = declared.rules
+    rules = asdict(declared.rules)
+    del rules["least_gain"]
     return Problem(
-        supplies=tuple(_supply(each) for each in supplies.values()),
-        demands=tuple(
-            Demand(
-                model=each.model,
-                area=each.area,
-                rate=each.rate or 0.0,
-                bucket=each.bucket,
-                slo=each.slo or float("inf"),
-                regions=each.regions,
-                untrusted=each.untrusted,
-                penalty=each.penalty,
-                sent=each.sent,
-            )
-            for each in declared.demand
-        ),
+        supplies=tuple(Supply(id=each.id, **asdict(each)) for each in supplies.values()),
+        demands=tuple(_demand(each) for each in declared.demand),
         profiles=tuple(
-            Profile(
-                model=name,
-                gpu=each.gpu,
-                rates=_by_bucket(each.rates, buckets[name]),
-                latency=_by_bucket(each.latency, buckets[name]),
-                variant=each.variant,
-                gpus=each.gpus,
-                start=each.start,
-                weights=each.weights,
-            )
+            Profile(model=name, **(asdict(each) | _by_bucket(each, buckets[name])))
             for name, model in declared.models.items()
             for each in model.profiles
         ),
         rtt=declared.rtt,
         egress=declared.egress,
         transfer=declared.transfer,
-        loss_floor=rules.loss_floor,
-        spot_share=rules.spot_share,
-        headroom=rules.headroom,
-        horizon=rules.horizon,
         running=running,
+        **rules,
     )
 
 
-def _by_bucket(value: float | dict[str, float], buckets: list[str]) -> dict[str, float]:
-    return value if isinstance(value, dict) else dict.fromkeys(buckets, value)
+def _demand(each: DeclaredDemand) -> Demand:
+    values: dict[str, Any] = asdict(each) | {"rate": each.rate or 0.0, "slo": each.slo or float("inf")}
+    del values["share"]
+    return Demand(**values)
 
 
-def _supply(each: DeclaredSupply) -> Supply:
-    return Supply(
-        id=each.id,
-        provider=each.provider,
-        region=each.region,
-        gpu=each.gpu,
-        price=each.price,
-        quota=each.quota,
-        market=each.market,
-        count=each.count,
-        domain=each.domain,
-        available=each.available,
-        trusted=each.trusted,
-    )
+def _by_bucket(each: DeclaredProfile, buckets: list[str]) -> dict[str, Any]:
+    values = {"rates": each.rates, "latency": each.latency}
+    return {name: value if isinstance(value, dict) else dict.fromkeys(buckets, value) for name, value in values.items()}
 
 
 def _offered(declared: PlacementFile, offers: Iterable[Offer]) -> Iterable[DeclaredSupply]:
