@@ -52,9 +52,9 @@ def planned(database: Database, now: float, hostile: str) -> Plans:
     store.keep(FILE, plan, Cause(actor="ann"))
     left = (msgspec.structs.replace(placements[0], region="south"),)
     plan = msgspec.structs.replace(plan, made=now - 60, why="without south", without=("south",), left=left)
-    store.keep(FILE, plan, Cause(actor="argosy"))
+    store.keep(FILE, plan, Cause(actor="the platform"))
     plan = msgspec.structs.replace(
         plan, made=now, state="proposed", without=(), left=(), why="south is back", note=hostile
     )
-    store.keep(FILE, plan, Cause(actor="argosy"))
+    store.keep(FILE, plan, Cause(actor="the platform"))
     return store

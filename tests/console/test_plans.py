@@ -14,7 +14,7 @@ def test_a_plan_has_its_cost_bound_and_alternatives_in_money(console: Console):
     for words in (
         "Plan 2 <",
         "current, 2",
-        "by argosy: without south",
+        "by the platform: without south",
         "<strong>3.65 $</strong> an hour, 87.6 $ a day. No plan costs less than 3.6 $ an hour: a gap of at most 1.37 %",
         "Left out: south; there go on: 3 × fraud",
         "3 x fraud on aws/oregon/A10G",

@@ -36,7 +36,8 @@ SECONDS = 10.0
 """For a search."""
 DAY = 86400.0
 DOUBLINGS = 6
-ACTOR = "argosy"
+ACTOR = "the platform"
+"""No user of a machine has this name."""
 TINY = 1e-9
 
 
