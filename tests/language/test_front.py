@@ -75,7 +75,7 @@ def test_what_it_is_started_with():
     tls = chain["transport_socket"]["typed_config"]
     known = tls["common_tls_context"]["combined_validation_context"]["default_validation_context"]
     names = [each["matcher"]["exact"] for each in known["match_typed_subject_alt_names"]]
-    assert names == ["spiffe://p/gateway", "spiffe://p/activator"]
+    assert names == ["spiffe://p/gateway", "spiffe://p/activator", "spiffe://p/controller"]
     assert tls["require_client_certificate"] is True
     host = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]
     assert host["endpoint"]["address"] == {"pipe": {"path": "/e.sock"}}
@@ -83,13 +83,12 @@ def test_what_it_is_started_with():
     assert "transport_socket" not in plain["static_resources"]["listeners"][0]["filter_chains"][0]
 
 
-def test_only_the_gateway_and_the_activator_pass(ends: Ends):
-    for who in ("gateway", "activator"):
+def test_only_those_of_the_platform_that_pass_requests_on_pass(ends: Ends):
+    for who in ("gateway", "activator", "controller"):
         with ends.client(who) as client:
             assert client.get("/health").json() == {"status": "ok"}
-    for who in ("controller", ""):
-        with ends.client(who) as client, pytest.raises(httpx.TransportError):
-            client.get("/health")
+    with ends.client("") as client, pytest.raises(httpx.TransportError):
+        client.get("/health")
     with pytest.raises(httpx.TransportError):
         httpx.get(f"http://127.0.0.1:{ends.at.port}/health", trust_env=False)
 

@@ -131,6 +131,7 @@ async def test_every_mode_answers_as_the_library(model: Model, sampled: bool, tm
     local.close()
 
 
+@pytest.mark.slow
 async def test_outputs_on_request_in_every_mode(tmp_path: Path, store: Any) -> None:
     x, y = DATA["plain"]()
     fitted = SVC().fit(x, y)

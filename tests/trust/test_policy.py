@@ -200,6 +200,7 @@ class Mutants:
         return sign("digits", files_of(self.folder), make_key())
 
 
+@pytest.mark.slow
 def test_a_thousand_mutants_are_refused(folder, policy, ada):
     mutants, place, counting = Mutants(folder, ada), beside(folder), signers(policy, "digits")
 
