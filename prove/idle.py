@@ -1,4 +1,5 @@
-"""`python -m prove.idle`: deferred work in the idle slots of replicas that serve requests.
+"""`python -m prove.idle`: deferred work in the idle slots of replicas that serve requests. `--live WEIGHTS`: with
+engines that run (`prove/idlelive.py`).
 
 The hour of conversations of Azure (2023) on replicas of 8 slots, as many as its peak needs and two fewer. A step takes
 as long as Llama 2 70B on 8 H100 takes by batch size (splitwise, prompts of 512 tokens). Items are conversations of the
@@ -6,6 +7,7 @@ other half. The policy was tuned on the first half; the second is reported. The 
 the idle slot-seconds go to items that end, or the 99th percentile of requests is more than 5 % above that without work.
 """
 
+import argparse
 import csv
 import statistics
 import sys
@@ -54,6 +56,13 @@ def judged(found: list[IdleRun]) -> tuple[float, float]:
     return by["ours"].filled, by["ours"].p99 / by["no work"].p99 - 1
 
 
+def live(weights: str, *, same: bool) -> int:
+    """With engines that run: see `prove/idlelive.py`."""
+    from prove import idlelive
+
+    return idlelive.main(Path(weights), same=same)
+
+
 def main() -> int:
     trace, policy, passed = read(TRACE), IdlePolicy(), True
     for half, title in enumerate(("first half (tuned on)", "second half")):
@@ -77,4 +86,10 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    parser = argparse.ArgumentParser()
+    parser.add_argument(
+        "--live", metavar="WEIGHTS", default="", help="Engines of llama.cpp with these weights, in GGUF."
+    )
+    parser.add_argument("--same", action="store_true", help="Steps may take longer with more sequences.")
+    given = parser.parse_args()
+    sys.exit(live(given.live, same=given.same) if given.live else main())

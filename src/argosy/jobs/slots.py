@@ -91,15 +91,17 @@ class _Lender:
         return self.engine.load(samples((await Admin(self.replica.engine, 2.0).get("/metrics")).decode()))
 
     def measured(self, now: float, load: Load) -> tuple[int, float]:
-        """An occupancy, and the time of a step at it, where enough of them were seen; else (0, 0)."""
+        """An occupancy, and the time of a step at it, where enough of them were seen; else (0, 0). Steps that take in a
+        prompt are among them: a row that begins slows callers down, too."""
         (then, old), self.before = self.before or (now, load), (now, load)
-        if load.running != old.running or load.input != old.input or load.waiting or not load.running:
+        occupancy = max(load.running, old.running)
+        if load.waiting or not min(load.running, old.running):
             return 0, 0.0
-        seconds, steps = self.steps.get(load.running, (0.0, 0))
+        seconds, steps = self.steps.get(occupancy, (0.0, 0))
         seconds, steps = seconds + now - then, steps + load.decoded - old.decoded
         whole = seconds >= SPAN and steps > 0
-        self.steps[load.running] = (0.0, 0) if whole else (seconds, steps)
-        return (load.running, seconds / steps) if whole else (0, 0.0)
+        self.steps[occupancy] = (0.0, 0) if whole else (seconds, steps)
+        return (occupancy, seconds / steps) if whole else (0, 0.0)
 
     def count(self, row: _SlotRow, now: float) -> None:
         """Book the time of a row since it was counted last."""
@@ -130,6 +132,10 @@ class IdleSlots:
     def lent(self, run: str) -> dict[str, float]:
         """Slot-seconds that a run of a replica has lent since this platform runs, by job."""
         return dict(self._lenders[run].lent) if run in self._lenders else {}
+
+    def steps(self) -> dict[str, tuple[tuple[float, int], ...]]:
+        """By run of a replica: the mean time of a step, and the number of samples, by occupancy."""
+        return {run: each.state.steps for run, each in self._lenders.items()}
 
     def use(self, job: str) -> IdleUse | None:
         """What a job has; None where it never asked, or ended a while ago."""
