@@ -2,6 +2,8 @@
 
 import pytest
 
+from argosy.spec.placement import Replan
+from argosy.spec.strict import load_yaml
 from tests.docs import page
 
 
@@ -9,7 +11,10 @@ from tests.docs import page
 @pytest.mark.timeout(240)
 def test_placement(reader):
     pytest.importorskip("highspy")
-    said = page.run("docs/guides/placement.md", reader)
+    found = list[dict[str, Replan]]()
+    checks = {"yaml": lambda text: found.append(load_yaml(text, dict[str, Replan], "the block"))}
+    said = page.run("docs/guides/placement.md", reader, checks=checks, shown=["text"])
+    assert found == [{"replan": Replan(apply=True, budget=40.0)}]
     assert "chat on nebius/eu-north/H100/spot: " in said
     assert "$/day more" in said
     assert "no plan costs less than" in said
