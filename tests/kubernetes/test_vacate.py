@@ -33,7 +33,7 @@ async def test_a_notice_has_another_node_claimed_and_pods_moved_before_it_is_giv
     database = Database(tmp_path / "launches.db")
     launcher = Launcher(Launches(database), {"k8s": provider})
     supply = SupplySettings(groups={"g": MachineGroup(machines=1)})
-    groups = Groups(launcher, supply, Commands(tmp_path / "log"), target.vacate)
+    groups = Groups(launcher, supply, Commands(tmp_path / "log"), [target.vacate])
     served = set[str]()
 
     async def stands(node: str) -> bool:

@@ -114,8 +114,8 @@ class Bed:
     def __init__(self, database: Database) -> None:
         self.now, self.here, self.store = NOW, Here(), RegionStore(database)
         self.regions = {name: StandIn(name) for name in ("east", "west")}
-        for name in self.regions:
-            self.store.add(Region(name=name, url="https://127.0.0.2", token=name), Cause())
+        for number, name in enumerate(self.regions, start=2):
+            self.store.add(Region(name=name, url=f"https://127.0.0.{number}", token=name), Cause())
         self.holder = self.begin()
 
     def begin(self, term: int = 1) -> Holder:
@@ -163,6 +163,18 @@ def test_packages_are_sent_and_a_change_goes_from_region_to_region(bed):
     bed.regions["west"].cut = False
     bed.passes(5)
     assert (bed.has("west"), bed.has("east")) == ({"a": "a:2"}, {"a": "a:2"})
+
+
+def test_a_region_on_a_machine_that_will_go_is_drained(bed):
+    bed.here.declare("a", "west", "east")
+    bed.passes(6)
+    assert asyncio.run(bed.holder.vacate({"127.0.0.3", "127.0.0.9"})) == {"127.0.0.3": 1, "127.0.0.9": 0}
+    bed.passes(6)
+    assert bed.store.every()[1].draining
+    assert not bed.store.every()[0].draining
+    assert asyncio.run(bed.holder.vacate({"127.0.0.3"})) == {"127.0.0.3": 0}
+    (placed,) = bed.regions["west"].order_.endpoints
+    assert placed.endpoint.replicas == 0
 
 
 def test_peers_are_in_the_order_of_what_a_replica_costs_there(bed):

@@ -50,7 +50,7 @@ class Scene:
 
     def restart(self) -> None:
         self.launcher = Launcher(Launches(self.database), self.clouds, clock=lambda: self.now)
-        vacate = self.vacate if self.moves else None
+        vacate = [self.vacate] if self.moves else []
         commands = Commands(self.path / "log")
         self.groups = Groups(self.launcher, self.settings, commands, vacate, clock=lambda: self.now)
 

@@ -137,7 +137,8 @@ class Platform:
         reach, every = (self.gateway or self.routing).url, settings.supply.canaries
         self.hosts = HostWatch(store, self._view, reach, self.incidents.report, every)
         self.launcher = Launcher(Launches(store.database), providers.of(settings))
-        self.groups = Groups(self.launcher, settings.supply, Commands(home.logs / "groups.log"), self.target.vacate)
+        vacate = (self.target.vacate, self.regions.vacate)
+        self.groups = Groups(self.launcher, settings.supply, Commands(home.logs / "groups.log"), vacate)
         sources = PlanSources(store, self.state, settings.supply, self.meter, self.launcher)
         self.plans = Replanner(Plans(store.database), self.regions, sources)
         self.recording.fleets = lambda: self.intake.logged
@@ -287,10 +288,9 @@ class Platform:
             raise
         self._tasks = [self.supervisor.begin(name, work) for name, work in self._work()]
         self._announce(url)
-        if (adopted and self.gateway is not None) or found:
-            report(
-                f"adopted   {'the gateway and ' if adopted and self.gateway else ''}{found} replicas that were running"
-            )
+        gateway = "the gateway and " if adopted and self.gateway is not None else ""
+        if gateway or found:
+            report(f"adopted   {gateway}{found} replicas that were running")
         report(f"gateway   {self.controller.gateway_url or 'none follows yet: start them by  argosy gateway'}")
         report(f"control   {url}")
         if self.certificate is not None:

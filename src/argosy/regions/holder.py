@@ -7,8 +7,9 @@ A region that is not heard keeps what it has.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -23,6 +24,7 @@ from argosy.spec.errors import ArgosyError, InvalidArgument
 from argosy.spec.region import Peer
 from argosy.spec.status import EndpointStatus
 from argosy.store.keys import KeyRecord
+from argosy.store.ledger import Cause
 from argosy.store.regions import Placements, Region, RegionStore
 
 LOG = logging.getLogger(__name__)
@@ -167,6 +169,19 @@ class Holder:
         placed = [each.placed for each in found.values()] if found is not None else []
         drains = region in self.draining and found is not None
         return drains and all(each is not None and each.endpoint.replicas == 0 for each in placed)
+
+    async def vacate(self, hosts: Collection[str]) -> dict[str, int]:
+        """Have regions whose platforms are at these hosts drain; how many of each have not given up their replicas."""
+        there = dict.fromkeys(hosts, 0)
+        for region in self.regions.values():
+            if (host := urlsplit(region.url).hostname or "") in there:
+                if region.name not in self.draining:
+                    cause = Cause(reason="its machine will go")
+                    await asyncio.to_thread(self.store.drain, region.name, True, cause)
+                    await asyncio.to_thread(self.load)
+                    self.changed()
+                there[host] += not self.given_up(region.name)
+        return there
 
     async def run(self) -> None:
         """Orders, until cancelled."""

@@ -80,14 +80,14 @@ class GroupStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Groups:
-    """The groups of the settings, at the providers of `launcher`. `vacate` moves replicas away from hosts."""
+    """The groups of the settings, at the providers of `launcher`. All of `vacate` move replicas away from hosts."""
 
     def __init__(
         self,
         launcher: Launcher,
         settings: SupplySettings,
         commands: Commands,
-        vacate: Vacate | None = None,
+        vacate: Sequence[Vacate] = (),
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -124,9 +124,9 @@ class Groups:
         for provider in self._asked:
             self._launcher.wake(provider)
         self._asked.clear()
-        if self._vacate is not None and (hosts or self._settings.groups):
-            busy = await self._vacate(hosts)
-            self._empty = {host for host in hosts if not busy.get(host)}
+        if hosts or self._settings.groups:
+            busy = [await each(hosts) for each in self._vacate]
+            self._empty = {host for host in hosts if not any(each.get(host) for each in busy)}
         if self._trouble is not None:
             raise self._trouble
 
@@ -196,7 +196,7 @@ class Groups:
         if step.left is None and launch.reason:
             after = replace(step, left=now, why=launch.reason)
         elif step.left is not None:
-            moved = self._vacate is None or self._empty.issuperset(_hosts(launch))
+            moved = not self._vacate or self._empty.issuperset(_hosts(launch))
             if (moved or now - step.left >= group.drain) and self._commands.done(launch, group.leave) is not None:
                 self._launcher.release(launch.id, Cause(reason=step.why))
                 self._asked.add(launch.offer.provider)
@@ -219,7 +219,7 @@ class Groups:
             serves = each in there.ready
             (there.ready if serves else there.coming).remove(each)
             there.leaving.append(each)
-            if serves and (self._vacate is not None or group.leave):
+            if serves and (self._vacate or group.leave):
                 store.note(self._database, GroupMachine(launch=each.id, left=self._clock(), why=why))
             else:
                 self._launcher.release(each.id, Cause(reason=why))
