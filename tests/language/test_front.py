@@ -38,10 +38,10 @@ class Ends:
         self.authority.tend({self.folder: self.shown})
 
     def context(self, who: str) -> ssl.SSLContext:
-        """TLS of a caller; without a name it shows nothing."""
+        """TLS of a caller, `replica` is another replica; without a name it shows nothing."""
         context = ssl.create_default_context(cafile=self.shown.authorities)
         if who:
-            context.load_cert_chain(self.shown.own(who))
+            context.load_cert_chain(self.folder / REPLICA if who == "replica" else self.shown.own(who))
         return context
 
     @contextmanager
@@ -87,8 +87,9 @@ def test_only_those_of_the_platform_that_pass_requests_on_pass(ends: Ends):
     for who in ("gateway", "activator", "controller"):
         with ends.client(who) as client:
             assert client.get("/health").json() == {"status": "ok"}
-    with ends.client("") as client, pytest.raises(httpx.TransportError):
-        client.get("/health")
+    for who in ("replica", ""):
+        with ends.client(who) as client, pytest.raises(httpx.TransportError):
+            client.get("/health")
     with pytest.raises(httpx.TransportError):
         httpx.get(f"http://127.0.0.1:{ends.at.port}/health", trust_env=False)
 
