@@ -290,7 +290,7 @@ def services(home: Home, now: float, count: int = 50) -> Any:
         state=state,
         controller=controller,
         meter=Meter(now, replicas),
-        jobs=SimpleNamespace(wake=lambda: None),
+        jobs=SimpleNamespace(wake=lambda: None, slots=None, deadlines=SimpleNamespace(reason=lambda run: "")),
         costs=SimpleNamespace(unpriced=("spam",), hourly={"fraud": 4.0}),
         regions=holder(store.database, now, HOSTILE),
         plans=SimpleNamespace(store=planned(store.database, now, HOSTILE), problem=f"{HOSTILE} failed"),
