@@ -2,12 +2,11 @@
 
 Writes the tables into docs/guides/autoscaling.md, between its markers, and the picture beside it. The exit status
 is 1 where the target is missed: on the conversation trace at most 1.6 times the clairvoyant replica-hours with at most
-1 % of requests late, and cheaper than every baseline that keeps to 1 %.
+1 % of requests late, and cheaper than every baseline that keeps to 1 %; or where a floor of `prove.elastic` is.
 """
 
-import itertools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from multiprocessing import Pool
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,8 @@ from argosy_simulators.picture import svg
 from argosy_simulators.score import Score, score
 from argosy_simulators.simulate import Setup, simulate
 from argosy_simulators.trace import Trace, make, read
+from prove import elastic
+from prove.choices import grid, setting
 from prove.document import put
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,12 +39,6 @@ LATE, RATIO = 0.01, 1.6
 RESERVES = {"tuned": LATE / 2, "tuned to 1 %": LATE}
 """How late the first half may be for a setting to be chosen: half of what is allowed, and all of it."""
 SHARES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
-
-
-def grid(**choices: Sequence[Any]) -> Iterator[dict[str, Any]]:
-    """Every combination of the choices."""
-    for values in itertools.product(*choices.values()):
-        yield dict(zip(choices, values, strict=True))
 
 
 def candidates(peak: int) -> dict[str, list[Policy[Any]]]:
@@ -132,19 +127,6 @@ def row(line: Line, policy: Policy[Any] | None) -> str:
     )
 
 
-def setting(policy: Policy[Any] | None) -> str:
-    """What differs from the defaults."""
-    if policy is None:
-        return ""
-    parts: list[Any] = [policy.scaling, policy] if isinstance(policy, Autoscale) else [policy]
-    changed: list[str] = []
-    for part in parts:
-        names = [name for name in type(part).__struct_fields__ if name not in ("interval", "scaling", "max")]
-        default = None if isinstance(part, Static) else type(part)()
-        changed += [f"{n} {getattr(part, n):g}" for n in names if getattr(part, n) != getattr(default, n, None)]
-    return ", ".join(changed)
-
-
 def verdict(found: Comparison, how: str) -> tuple[bool, str]:
     """Whether the target is met by the policies tuned this way, and a sentence that says by how much."""
     named = [line.policy.split(", ", 1) for line in found.lines]
@@ -183,16 +165,24 @@ def main() -> int:
     conv, code = (msgspec.structs.replace(read(path), name=name) for name, path in files.items())
     with Pool(2) as pool:
         whole = pool.map_async(from_two, [conv, code])
-        results = pool.map(judged, [conv, code, stacked(conv, 4)], chunksize=1)
+        many = stacked(conv, 4)
+        colds = [(conv, cold) for cold in elastic.FLOORS]
+        wide = pool.starmap_async(elastic.rows, colds, chunksize=1)
+        large = pool.starmap_async(elastic.larger, colds, chunksize=1)
+        pools = pool.starmap_async(elastic.pooled, [(conv, code), (many, code)], chunksize=1)
+        results = pool.map(judged, [conv, code, many], chunksize=1)
         begun = whole.get()
+        rows, shared = [*(row for each in wide.get() for row in each), *large.get()], pools.get()
     verdicts = [verdict(found, how) for found, _ in results for how in RESERVES]
+    further = list(elastic.verdicts(rows, shared))
     drawn = [line for line in results[0][0].lines if line.policy.endswith("tuned")]
     PICTURE.write_text(svg(msgspec.structs.replace(results[0][0], lines=drawn)), encoding="utf-8")
-    parts = [*(f"- {text}" for _, text in verdicts), "", *(table(*one) for one in results)]
+    parts = [*(f"- {text}" for _, text in (*verdicts, *further)), "", *elastic.report(rows, shared)]
+    parts += [table(*one) for one in results]
     parts += ["Defaults from two replicas and an empty system, whole trace:", "", *(table(one, {}) for one in begun)]
     write("\n".join(parts))
-    print("\n".join(text for _, text in verdicts))
-    return 0 if verdicts[0][0] else 1
+    print("\n".join(text for _, text in (*verdicts, *further)))
+    return 0 if verdicts[0][0] and all(held for held, _ in further) else 1
 
 
 if __name__ == "__main__":

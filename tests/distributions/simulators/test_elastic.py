@@ -28,8 +28,8 @@ def test_a_region_answers_for_another_that_is_full() -> None:
     alone = play([BUSY, IDLE], Static(1), TWO, Elastic(together=False))
     assert alone.waits.tolist() == [0, 10, 20, 25, 0]
     together = play([BUSY, IDLE], Static(1), TWO, Elastic())
-    assert together.waits.tolist() == [0, 0, 10, 15, 0]
-    assert together.away(0, 90) == pytest.approx(1 / 5)
+    assert together.waits.tolist() == [0, 0, 10, 5, 0]  # the last one is refused where one waits already
+    assert together.away(0, 90) == pytest.approx(2 / 5)
     assert together.late(0, 90) == pytest.approx(2 / 5)
 
 

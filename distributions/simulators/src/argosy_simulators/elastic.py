@@ -1,7 +1,8 @@
 """One endpoint in several regions, which may answer for each other, on capacity that may be taken back.
 
 The model of a replica is that of `simulate.py`. A request goes to a free slot of the region where it came; where there
-is none and regions answer for each other, to the region with the most free slots; else it waits where it came. Scaling
+is none and regions answer for each other, to the region with the most free slots. Else it waits where it came, or, once
+`ROOM` requests wait for each slot there, in the region where fewest do, and stays in that queue. Scaling
 is by region, each for what came to it, or by one policy for all, whose replicas start where most are missing.
 
 On spot, a zone without capacity loses its replicas, and what ran there goes back to the head of its queue, with all the
@@ -24,6 +25,9 @@ from argosy_simulators.score import LATE
 from argosy_simulators.simulate import AFTER, RECENT, Setup
 from argosy_simulators.spot import SpotTrace
 from argosy_simulators.trace import Floats, Trace
+
+ROOM = 0.25
+"""Requests that wait for each slot of a region before it refuses more, while others do not."""
 
 
 class Machine(msgspec.Struct, gc=False, eq=False):
@@ -110,6 +114,7 @@ class _Play:
         self.hedged: SpotState | None = self.spot.state if self.spot else None
         self.lost = [0] * (len(self.spot.places) if self.spot else 0)
         self.refused = [False] * len(self.lost)
+        self.spare = 0
         for number in range(setup.initial):
             self.launch(0.0, number % len(traces), ready=0.0)
 
@@ -141,9 +146,12 @@ class _Play:
                 self.ready(now, machine) if number < 0 else self.answered(now, number, machine)
             else:
                 number, self.came = self.came, self.came + 1
-                self.seen[self.homes[number]] += 1
-                self.queues[self.homes[number]].append(number)
-                self.fill(arrival, self.homes[number])
+                home = self.homes[number]
+                self.seen[home] += 1
+                if self.how.together and self.waiting(home) >= ROOM:
+                    home = min((home, *self.places), key=self.waiting)
+                self.queues[home].append(number)
+                self.fill(arrival, home)
 
     def ready(self, now: float, machine: Machine) -> None:
         if machine.ended == math.inf and not machine.stopped:
@@ -163,17 +171,22 @@ class _Play:
         elif not machine.stopped:
             self.fill(now, machine.region)
 
-    def fill(self, now: float, home: int) -> None:
+    def waiting(self, region: int) -> float:
+        """How many wait for each slot."""
+        return len(self.queues[region]) / (len(self.live[region]) * self.setup.concurrency or 1)
+
+    def fill(self, now: float, region: int) -> None:
         """Give what waits in a region to free slots: its own, or, where they may help, those of others."""
-        queue = self.queues[home]
+        queue = self.queues[region]
         while queue:
-            best = self.free(home)
+            best = self.free(region)
             if best is None and self.how.together:
-                others = (found for at in self.places if at != home and (found := self.free(at)))
+                others = (found for at in self.places if at != region and (found := self.free(at)))
                 best = min(others, key=_busy, default=None)
             if best is None:
                 return
             number = queue.popleft()
+            home = self.homes[number]
             best.running.add(number)
             self.active[home] += 1
             self.waits[number] = now - self.arrivals[number]
@@ -214,8 +227,7 @@ class _Play:
                 self.hedged = msgspec.structs.replace(self.hedged, quiet=0)
             for _ in range(self.wanted[scope] - len(held)):
                 self.launch(now, self.neediest(homes))
-            if self.spot is None:
-                self.give_up(now, homes, len(held) - self.wanted[scope])
+            self.give_up(now, homes, len(held) - self.wanted[scope] - self.spare)
 
     def held(self) -> list[Machine]:
         """Those that serve or will."""
@@ -230,8 +242,14 @@ class _Play:
         return max(homes, key=self.load)
 
     def give_up(self, now: float, homes: list[int], count: int) -> None:
-        """Stop ready replicas, each in the region that has most to spare, and never the last one of it."""
+        """Stop ready replicas: on a market the dearest, else each in the region that has most to spare, and never the
+        last one of it."""
         for _ in range(count):
+            if self.spot:
+                ready = [each for each in self.held() if each.ready]
+                if ready:
+                    self.stop(now, min(ready, key=lambda each: (-each.price, len(each.running))))
+                continue
             spare = [at for at in homes if len(self.live[at]) > (len(homes) > 1)]
             if spare:
                 self.stop(now, min(self.live[min(spare, key=self.load)], key=_busy))
@@ -315,6 +333,7 @@ class _Play:
             machine = Machine(self.neediest(list(self.places)), None, 1.0, now)
             self.all.append(machine)
             self.push(now + self.setup.cold_start, -1, machine)
+        self.spare = max(len(self.held()) - sum(self.wanted), 0)
 
     def take(self, now: float, machine: Machine) -> None:
         """Its capacity is gone."""
