@@ -25,7 +25,7 @@ FREE = IdlePolicy(slowdown=100.0, samples=1)
 
 
 @contextlib.asynccontextmanager
-async def lending(folder, *fakes, policy=FREE, rate=0.0):
+async def lending(folder, *fakes, policy=FREE, rate=0.0, listen=0.0):
     """Idle slots of replicas at these engines, which a test may end; and a client at their socket."""
     at = Address(path="/nowhere")
     replicas = [
@@ -44,7 +44,7 @@ async def lending(folder, *fakes, policy=FREE, rate=0.0):
     language = Language(slots=SLOTS)
     of = Revision(id="a", endpoint="chat", model="m", version="1", digest="d", language=language, engine="vllm")
     slots = IdleSlots(
-        folder / "s.sock", lambda: world.view, lambda: {"a": of}, lambda _: Rates(at=0.0, requests=rate), policy
+        folder / "s.sock", lambda: world.view, lambda: {"a": of}, lambda _: Rates(at=0.0, requests=rate), policy, listen
     )
     task = asyncio.create_task(slots.run())
     await holds(slots.path.exists)
@@ -141,3 +141,16 @@ async def test_steps_that_get_longer_bound_the_rows(start_fake, tmp_path):
     async with lending(tmp_path, fake, policy=IdlePolicy(slowdown=-1.0, samples=1)) as (slots, client, _):
         assert [row(client, f"r{n}", each=1000.0) for n in range(SLOTS)]
         await holds(lambda: (used := slots.use("job")) and "slow requests down" in used.reason)
+
+
+@pytest.mark.slow
+async def test_rows_wait_until_it_is_seen_how_long_steps_take_without_them(start_fake, tmp_path):
+    fake = start_fake(slots=SLOTS, tokens=2)
+    async with lending(tmp_path, fake, listen=PATIENCE) as (slots, client, _):
+        waits = row(client)
+        await holds(lambda: (used := slots.use("job")) and used.reason.startswith("first it is seen"))
+        assert running(fake) == 0
+        async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=fake.path), timeout=PATIENCE) as caller:
+            body = {"model": "chat", "messages": [{"role": "user", "content": "a caller"}], "fake": {"each": 4.0}}
+            await caller.post("http://x/v1/chat/completions", json=body)
+        assert (await waits).status_code == 200

@@ -27,7 +27,7 @@ class IdlePolicy(msgspec.Struct, frozen=True, kw_only=True):
 class IdleObservation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One replica. `requests` run or wait there, `work` items of deferred work run; `reserve` slots stay free there
     (see `reserves`). `step` is the measured time of one step of the engine (one token) since the last observation, at
-    `occupancy` requests and items; 0: none."""
+    `occupancy` requests and items; 0: none. `base` is that of requests where no work is near, where it is known."""
 
     slots: int
     requests: int
@@ -35,6 +35,7 @@ class IdleObservation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reserve: int = 0
     occupancy: int = 0
     step: float = 0.0
+    base: float = 0.0
 
 
 class IdleState(msgspec.Struct, frozen=True, gc=False):
@@ -102,7 +103,7 @@ def _within(seen: IdleObservation, state: IdleState, policy: IdlePolicy) -> int:
         mean, count = state.steps[occupancy] if occupancy < len(state.steps) else (0.0, 0)
         return mean if count >= policy.samples else 0.0
 
-    base = next((found for at in range(max(seen.requests, 1), seen.slots + 1) if (found := step(at))), 0.0)
+    base = seen.base or next((found for at in range(max(seen.requests, 1), seen.slots + 1) if (found := step(at))), 0.0)
     work = 0
     while seen.requests + work < seen.slots:
         found = step(seen.requests + work + 1)

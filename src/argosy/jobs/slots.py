@@ -36,6 +36,8 @@ LOOK, AGAIN = 0.05, 0.01
 """Seconds between two looks at a replica; before a row is pushed out, which a second look has to confirm."""
 SPAN = 0.25
 """Seconds of steps that are one measurement."""
+LISTEN, LEARN, FRESH = 10.0, 1.5, 600.0
+"""Seconds without rows in which it is seen how long a step takes; of steps that are enough; for which that holds."""
 LONGEST = 3600.0
 """Seconds that a row may take."""
 TRIES = 3
@@ -68,6 +70,21 @@ class _SlotRow:
         self.task: asyncio.Task[None] | None = None
 
 
+class _Base(msgspec.Struct):
+    """Steps of the replicas of a group without rows, since `begun`: what they took until then is their `base`."""
+
+    begun: float
+    seconds: float = 0.0
+    steps: int = 0
+    base: float = 0.0
+
+    def add(self, seconds: float, steps: int) -> None:
+        """Of one replica that was busy."""
+        self.seconds, self.steps = self.seconds + seconds, self.steps + steps
+        if self.seconds >= LEARN and self.steps:
+            self.base = self.seconds / self.steps
+
+
 class _Lender:
     """A replica whose idle slots are lent: `steps` are (seconds, steps) by occupancy that are no measurement yet."""
 
@@ -78,6 +95,7 @@ class _Lender:
         self.requests, self.pushing = 0, 0
         self.before: tuple[float, Load] | None = None
         self.steps: dict[int, tuple[float, int]] = {}
+        self.last = (0.0, 0)
         self.lent: defaultdict[str, float] = defaultdict(float)
         self.seen = 0.0
 
@@ -94,9 +112,10 @@ class _Lender:
         """An occupancy, and the time of a step at it, where enough of them were seen; else (0, 0). Steps that take in a
         prompt are among them: a row that begins slows callers down, too."""
         (then, old), self.before = self.before or (now, load), (now, load)
-        occupancy = max(load.running, old.running)
+        occupancy, self.last = max(load.running, old.running), (0.0, 0)
         if load.waiting or not min(load.running, old.running):
             return 0, 0.0
+        self.last = now - then, load.decoded - old.decoded
         seconds, steps = self.steps.get(occupancy, (0.0, 0))
         seconds, steps = seconds + now - then, steps + load.decoded - old.decoded
         whole = seconds >= SPAN and steps > 0
@@ -120,10 +139,12 @@ class IdleSlots:
         revisions: Callable[[], Mapping[str, Revision]],
         rate: Callable[[str], Rates],
         policy: IdlePolicy | None = None,
+        listen: float = LISTEN,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.path, self._view, self._revisions, self._rate = path, view, revisions, rate
-        self._policy, self._clock = policy or IdlePolicy(), clock
+        self._policy, self._listen, self._clock = policy or IdlePolicy(), listen, clock
+        self._bases: dict[Group, _Base] = {}
         self._waiting: defaultdict[Group, deque[_SlotRow]] = defaultdict(deque)
         self._lenders: dict[str, _Lender] = {}
         self._pushed: defaultdict[str, int] = defaultdict(int)
@@ -145,7 +166,7 @@ class IdleSlots:
         if not waiting and not lenders:
             return None
         group = (waiting or running)[0].group if waiting or running else None
-        ready = [each for each in lenders if each.seen == self._looked]
+        ready = [each for each in self._lenders.values() if each.group == group and each.seen == self._looked]
         reason = f"no replica of {group[0]} that is ready has this package" if group and not ready else ""
         return IdleUse(
             running=len(running),
@@ -234,6 +255,9 @@ class IdleSlots:
                 lender.count(row, now)
         requests, slots = [each.requests for each in lenders], min((each.slots for each in lenders), default=0)
         reserves = idle.reserves(requests, slots, self._rate(group[0]).requests, self._policy)
+        alone = self._bases.get(group) or _Base(begun=now)
+        self._bases[group] = alone = alone if now - alone.begun < FRESH else _Base(begun=now, base=alone.base)
+        listens = now - alone.begun < self._listen and alone.seconds < LEARN
         for lender, load, rows, reserve in zip(lenders, loads, own, reserves, strict=True):
             if isinstance(load, BaseException):
                 lender.decision, lender.before = IdleDecision(0, reason="its engine does not tell how busy it is"), None
@@ -246,9 +270,14 @@ class IdleSlots:
                 reserve=reserve,
                 occupancy=occupancy,
                 step=step,
+                base=alone.base,
             )
             lender.decision, lender.state = idle.decide(seen, lender.state, self._policy)
+            if not any(own):
+                alone.add(*lender.last)
             push = min(lender.decision.push, load.waiting)
+            if listens:
+                lender.decision = IdleDecision(0, push, "first it is seen how long a step takes without rows")
             self._push(lender, min(push, lender.pushing))
             lender.pushing = push
             self._again |= push > 0
