@@ -5,7 +5,7 @@ there is (Lagrange); so how far a plan is from the best is known model by model,
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 import numpy as np
@@ -53,7 +53,7 @@ class Planner:
 
     def replan(self, problem: Problem, seconds: float = 0.2) -> Plan:
         """A plan from the last one, whose models are left where they are unless something changed for them."""
-        before, held, routed = self.parts, self.replicas, self.routed
+        before, held, routed = self.parts, self.replicas, dict(self.routed)
         self._open(problem, seconds)
         self.tolls = np.array([self.prices.get(each.id, 0.0) for each in problem.supplies])
         new = {model for model, part in self.parts.items() if not _same(before.get(model), part)}
@@ -74,8 +74,7 @@ class Planner:
             for model in sorted(changed, key=self._loss, reverse=True):
                 if self._loss(model) > self._slack():
                     self._again([model], tolls, count=2, nodes=10)
-        if any(each.costs.unserved + each.costs.reserve > 0.01 for each in map(self._route, changed)):
-            self._improve()
+        self._improve(lacks=_lacks(routed.values()) + 0.01)
         return self._close()
 
     def _open(self, problem: Problem, seconds: float) -> None:
@@ -182,13 +181,14 @@ class Planner:
             if self._left() > 0 and self._loss(model) > self._slack():
                 self._again([model], free, count=3, nodes=NODES)
 
-    def _improve(self) -> None:
-        """Models in pairs, those first that lose most; in turn their bounds are sharpened."""
+    def _improve(self, lacks: float = -1.0) -> None:
+        """Models in pairs, those first that lose most; in turn their bounds are sharpened. Until no more than `lacks`
+        counts for what is not served."""
         free, turn = np.zeros(len(self.quota)), 0
         random = np.random.default_rng(0)
         while self._left() > 0.03 * self.seconds and turn < 20 * len(self.ones):
             cost = sum(self._route(model).cost for model in self.ones)
-            if cost - self._bound() < CLOSE * cost:
+            if cost - self._bound() < CLOSE * cost or _lacks(map(self._route, self.ones)) <= lacks:
                 return
             models = sorted(self.ones, key=self._loss, reverse=True)[: max(2, len(self.ones) // 2)]
             first, second = models[turn // 2 % len(models)], str(random.choice(models))
@@ -246,6 +246,11 @@ def bound(problem: Problem) -> float:
     planner._relax(whole=False)  # pyright: ignore[reportPrivateUsage]
     found = planner._bound()  # pyright: ignore[reportPrivateUsage]
     return max(0.0, found - SAFE * abs(found))
+
+
+def _lacks(every: Iterable[Routed]) -> float:
+    """What counts for what is not served, or short."""
+    return sum(each.costs.unserved + each.costs.reserve for each in every)
 
 
 def deal(every: list[ModelPart]) -> list[tuple[float, list[ModelPart]]]:
