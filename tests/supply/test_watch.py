@@ -1,5 +1,6 @@
 import hashlib
 from types import SimpleNamespace
+from typing import cast
 
 import httpx
 import pytest
@@ -7,8 +8,10 @@ import pytest
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import Unsupported
 from argosy.spec.status import View
+from argosy.spec.supply import SupplySettings
 from argosy.store.keys import KeyRecord
 from argosy.supply import watch
+from argosy.supply.evictions import Evictions
 from argosy.supply.hosts import Score, answered
 from argosy.supply.watch import HostWatch
 
@@ -39,17 +42,24 @@ class Scene:
     """A watch over what `see` says, at a clock that is set by hand."""
 
     def __init__(self) -> None:
-        self.now, self.reported, self.view = 0.0, [], View()
+        self.now, self.reported, self.view, self.evicted = 0.0, [], View(), {}
         self.watch = HostWatch(
-            None, lambda: self.view, self.reach, lambda *each: self.reported.append(each), 10.0, clock=lambda: self.now
+            None,
+            lambda: self.view,
+            self.reach,
+            lambda *each: self.reported.append(each),
+            SupplySettings(canaries=10.0, evict=True),
+            cast(Evictions, SimpleNamespace(evict=self.evicted.__setitem__)),
+            clock=lambda: self.now,
         )
 
     async def reach(self) -> str:
         return "http://gateway"
 
-    def see(self, found, *replicas: str) -> None:
+    def see(self, found, *replicas: str, host: str = "") -> None:
         self.view = SimpleNamespace(
-            endpoints={"digits": found} if found else {}, replicas=[SimpleNamespace(id=each) for each in replicas]
+            endpoints={"digits": found} if found else {},
+            replicas=[SimpleNamespace(id=each, host=host) for each in replicas],
         )
 
     def turn(self, seconds: float = 10.0) -> None:
@@ -76,9 +86,20 @@ def test_a_replica_that_is_evicted_is_an_incident_until_it_is_gone(scene):
     (found,) = scene.findings
     assert (found.endpoint, found.kind, found.subject, found.severity) == ("digits", "host", "r-0", "page")
     assert "canaries disagreed" in found.reason
+    assert scene.evicted == {}, "it runs on this machine"
     scene.see(status(), "r-1")
     scene.turn()
     assert scene.findings == []
+
+
+def test_the_host_of_one_that_is_evicted_is_evicted(scene):
+    scene.see(status(), "r-0", host="node-1")
+    for _ in range(10):
+        scene.turn()
+    (found,) = scene.findings
+    assert "its host node-1 is evicted" in found.reason
+    assert scene.evicted.keys() == {"node-1"}
+    assert scene.evicted["node-1"].startswith("'r-0' does not answer as its package does: ")
 
 
 def test_what_is_trusted_is_not_watched_and_no_longer_where_it_was(scene):

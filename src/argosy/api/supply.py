@@ -10,6 +10,8 @@ import msgspec
 from argosy.api.route import Route, Services, Why
 from argosy.spec.errors import InvalidArgument, NotFound
 from argosy.spec.offer import Launch, Market
+from argosy.store import hosts
+from argosy.store.hosts import EvictedHost
 from argosy.supply import offers
 from argosy.supply.groups import GroupStatus
 from argosy.supply.launcher import Launcher, pick
@@ -100,7 +102,31 @@ async def end(services: Services, name: str, query: Why) -> Launch:
     return found
 
 
+class EvictedList(msgspec.Struct, frozen=True, kw_only=True):
+    """Hosts that are evicted."""
+
+    hosts: list[EvictedHost]
+
+
+async def evicted(services: Services) -> EvictedList:
+    """Hosts that are evicted."""
+    return EvictedList(hosts=await asyncio.to_thread(services.groups.evictions.all))
+
+
+async def evict(services: Services, host: str, body: Why) -> EvictedHost:
+    """Have the replicas of a host move and its machine given back; it gets no more."""
+    return await asyncio.to_thread(services.groups.evictions.evict, host, body.reason or "by hand", body.cause)
+
+
+async def allow(services: Services, host: str, query: Why) -> None:
+    """Use a host again that is evicted."""
+    await asyncio.to_thread(hosts.allow, services.store.database, host, query.cause)
+
+
 ROUTES = (
+    Route("GET", "/v1/hosts", evicted, "Hosts that are evicted"),
+    Route("PUT", "/v1/hosts/{host}", evict, "Evict a host"),
+    Route("DELETE", "/v1/hosts/{host}", allow, "Use a host again that is evicted"),
     Route("GET", "/v1/launches", launches, "Launches of machines"),
     Route("GET", "/v1/groups", groups, "Groups of machines that are kept ready"),
     Route("PUT", "/v1/launches/{token}", launch, "Launch a machine", status=202),

@@ -2,16 +2,28 @@
 
 import sys
 import time
+from urllib.parse import quote
 
 import click
 import msgspec
 
 from argosy.cli.base import Command, Group, json_option
 from argosy.cli.completion import endpoints
+from argosy.cli.here import actor, control, reason_option
 from argosy.cli.output import Columns, emit, table
+from argosy.console.words import clock
 from argosy.spec.errors import InvalidArgument
+from argosy.spec.foreign import printable
 
 SCORES: Columns = {name: name for name in ("replica", "canaries", "disagreed", "evicted")}
+
+
+EVICTED: Columns = {
+    "host": "host",
+    "since (UTC)": ("since", clock),
+    "left": ("left", lambda left: "?" if left is None else left),
+    "why": lambda row: printable(row["reason"]),
+}
 
 
 @click.group(cls=Group)
@@ -23,6 +35,47 @@ def hosts() -> None:
       argosy hosts check --on 'ssh worker' --claim compute=2e11 --claim memory=64e9
       argosy hosts watch digits
     """
+
+
+@hosts.command(cls=Command)
+@json_option
+def ls(as_json: bool) -> None:
+    """List hosts that are evicted: they get no more replicas, and their machines are given back.
+
+    Hosts are evicted by hand or, with `supply.evict` in config.yaml, where a replica answers canaries wrongly. JSON: a
+    list of {host, names, since, reason, left}; left are replicas that have not moved yet.
+
+    \b
+    Example:
+      argosy hosts ls
+    """
+    found = control().get("/v1/hosts")["hosts"]
+    emit(found, as_json, lambda: table(EVICTED, found, "no host is evicted"))
+
+
+@hosts.command(cls=Command)
+@click.argument("host")
+@reason_option
+def evict(host: str, reason: str) -> None:
+    """Have the replicas of HOST move and its machine given back. It gets no more, until it is allowed again.
+
+    \b
+    Example:
+      argosy hosts evict 10.0.0.7 -m 'its answers differ'
+    """
+    control().put(f"/v1/hosts/{quote(host, safe='')}", {"actor": actor(), "reason": reason})
+
+
+@hosts.command(cls=Command)
+@click.argument("host")
+def allow(host: str) -> None:
+    """Use HOST again, which was evicted.
+
+    \b
+    Example:
+      argosy hosts allow 10.0.0.7
+    """
+    control().delete(f"/v1/hosts/{quote(host, safe='')}", actor=actor())
 
 
 @hosts.command(cls=Command)

@@ -134,11 +134,11 @@ class Platform:
         self.drift = DriftMonitor(store, self.state, self.incidents.report, settings.drift.every)
         self.performance = PerformanceMonitor(store, self.state, self.incidents.report)
         self.intake = DeviceIntake(store)
-        reach, every = (self.gateway or self.routing).url, settings.supply.canaries
-        self.hosts = HostWatch(store, self._view, reach, self.incidents.report, every)
         self.launcher = Launcher(Launches(store.database), providers.of(settings))
         vacate = (self.target.vacate, self.regions.vacate)
         self.groups = Groups(self.launcher, settings.supply, Commands(home.logs / "groups.log"), vacate)
+        reach = (self.gateway or self.routing).url
+        self.hosts = HostWatch(store, self._view, reach, self.incidents.report, settings.supply, self.groups.evictions)
         sources = PlanSources(store, self.state, settings.supply, self.meter, self.launcher)
         self.plans = Replanner(Plans(store.database), self.regions, sources)
         self.recording.fleets = lambda: self.intake.logged
@@ -320,7 +320,7 @@ class Platform:
         yield "silence", self.lost.run
         if self.launcher.providers:
             yield "launches", self.launcher.run
-            yield "groups", self.groups.run
+        yield "groups", self.groups.run
         if (supply := self.settings.supply).refresh and supply.catalogues:
             yield "catalogues", partial(offers.keep_fresh, self.store.database, supply)
         yield "hosts", self.hosts.run

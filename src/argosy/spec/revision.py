@@ -46,13 +46,15 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     """One running copy: where it is reached for HTTP, for gRPC, by the recorder and, where it is a language model, for
     its engine's own server. Only `ready` ones take new requests; one that is `asleep` can soon be ready.
 
-    `started`: seconds since 1970; `doing` says what one that starts is at. `adapters` are loaded and checked.
+    `host`: the machine it runs on, as its target names it; empty for this one. `started`: seconds since 1970; `doing`
+    says what one that starts is at. `adapters` are loaded and checked.
     """
 
     id: str
     endpoint: str
     revision: str
     phase: ReplicaPhase
+    host: str = ""
     http: Address
     grpc: Address | None = None
     recorder: Address | None = None

@@ -111,15 +111,17 @@ class ProviderPromise(Declaration, frozen=True, kw_only=True):
 class SupplySettings(Declaration, frozen=True, kw_only=True):
     """Where capacity is bought. `catalogues`: for each provider the file with its prices, by absolute path, or its URL
     (https). `untrusted`: providers whose machines are those of strangers; `canaries`: seconds between two requests with
-    known answers to an endpoint that may run there, on average. `refresh`: seconds after which catalogues are read anew
-    (0: when they are asked to be). `promises`: what providers give back, by name. `sky`: the clouds that SkyPilot
-    launches on. `external`: providers that requests overflow to, by a name; `providers`: where machines are launched or
-    claimed, by a name and of a `kind` (local, ssh, kubernetes, ray, replay); `groups`: machines that are kept ready
-    there, by a name. These stand in the file alone."""
+    known answers to an endpoint that may run there, on average; `evict`: a host whose replica gives wrong ones gets no
+    more, and is given back. `refresh`: seconds after which catalogues are read anew (0: when they are asked to be).
+    `promises`: what providers give back, by name. `sky`: the clouds that SkyPilot launches on. `external`: providers
+    that requests overflow to, by a name; `providers`: where machines are launched or claimed, by a name and of a `kind`
+    (local, ssh, kubernetes, ray, replay); `groups`: machines that are kept ready there, by a name. These stand in the
+    file alone."""
 
     catalogues: dict[str, str] = field(default_factory=dict[str, str])
     untrusted: tuple[str, ...] = ("vast", "vastai")
     canaries: Annotated[float, Meta(ge=0.1, le=86400)] = 120.0
+    evict: bool = False
     refresh: Annotated[int, Meta(ge=0)] = 0
     sky: tuple[str, ...] = ()
     external: dict[str, External] = field(default_factory=dict[str, External])

@@ -10,7 +10,7 @@ import logging
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -27,7 +27,8 @@ from argosy.store.groups import GroupMachine, GroupRow
 from argosy.store.ledger import Cause
 from argosy.supply import learned, offers
 from argosy.supply.commands import Commands
-from argosy.supply.launcher import Launcher
+from argosy.supply.evictions import Evictions, Vacate
+from argosy.supply.launcher import Launcher, hosts_of
 from argosy.supply.offers import OfferQuery
 
 LOG = logging.getLogger(__name__)
@@ -44,9 +45,6 @@ TRIES = 5
 """Times that a machine may fail to join."""
 DEAR = 3.3
 """What a machine on demand is taken to cost, over one on spot, where none is offered."""
-
-Vacate = Callable[[Collection[str]], Awaitable[Mapping[str, int]]]
-"""Have the replicas on these hosts move, and place none there; how many there still are, by host."""
 
 
 class Standing(NamedTuple):
@@ -92,7 +90,8 @@ class Groups:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._launcher, self._settings, self._commands = launcher, settings, commands
-        self._vacate, self._clock = vacate, clock
+        self.evictions = Evictions(launcher, vacate or _nobody, self.owns, clock)
+        self._vacate, self._clock = vacate and self.evictions.vacate, clock
         self._database = launcher.launches.database
         self._empty: set[str] = set()
         self._asked: set[str] = set()
@@ -105,6 +104,10 @@ class Groups:
     def prefix(self, name: str) -> str:
         """What the ids of a group's launches begin with."""
         return self._launcher.name(_digest(name))
+
+    def owns(self, launch: Launch) -> bool:
+        """Whether a launch is of a group."""
+        return any(launch.id.startswith(self.prefix(name)) for name in self.all())
 
     def all(self) -> dict[str, MachineGroup]:
         """The groups by name; one that is in the settings no more shall have no machines."""
@@ -119,14 +122,15 @@ class Groups:
             await asyncio.to_thread(self._commands.close)
 
     async def _round(self) -> None:
-        leaving = [_hosts(each) for each in await asyncio.to_thread(self.turn)]
+        leaving = [hosts_of(each) for each in await asyncio.to_thread(self.turn)]
         hosts = {host for each in leaving for host in each}
         for provider in self._asked:
             self._launcher.wake(provider)
         self._asked.clear()
         if hosts or self._settings.groups:
-            busy = [await each(hosts) for each in self._vacate]
-            self._empty = {host for host in hosts if not any(each.get(host) for each in busy)}
+            busy = await self.evictions.vacate(hosts)
+            self._empty = {host for host in hosts if not busy.get(host)}
+        await self.evictions.turn()
         if self._trouble is not None:
             raise self._trouble
 
@@ -196,7 +200,7 @@ class Groups:
         if step.left is None and launch.reason:
             after = replace(step, left=now, why=launch.reason)
         elif step.left is not None:
-            moved = not self._vacate or self._empty.issuperset(_hosts(launch))
+            moved = not self._vacate or self._empty.issuperset(hosts_of(launch))
             if (moved or now - step.left >= group.drain) and self._commands.done(launch, group.leave) is not None:
                 self._launcher.release(launch.id, Cause(reason=step.why))
                 self._asked.add(launch.offer.provider)
@@ -366,10 +370,8 @@ def standing(group: MachineGroup, launches: Sequence[Launch], steps: Mapping[str
     return there
 
 
-def _hosts(launch: Launch) -> set[str]:
-    """What targets may know a machine by: one that is claimed, by the name that it is claimed under."""
-    claimed, claim, _ = launch.machine.partition("#")
-    return {claimed.rpartition("@")[2]} if claim else {launch.address, launch.machine} - {""}
+async def _nobody(hosts: Collection[str]) -> Mapping[str, int]:
+    return {}
 
 
 def _digest(name: str) -> str:

@@ -297,6 +297,12 @@ class Launcher:
         return found
 
 
+def hosts_of(launch: Launch) -> set[str]:
+    """What targets may know a machine by: one that is claimed, by the name that it is claimed under."""
+    claimed, claim, _ = launch.machine.partition("#")
+    return {claimed.rpartition("@")[2]} if claim else {launch.address, launch.machine} - {""}
+
+
 def pick(offers: Iterable[Offer], wanted: Mapping[str, Any], most: float = math.inf) -> Offer:
     """The cheapest offer whose fields are as wanted, at a price of `most` an hour. Raises NotFound."""
     fits = [each for each in offers if all(getattr(each, key) == value for key, value in wanted.items())]

@@ -20,6 +20,7 @@ from argosy.spec.offer import Market, Offer
 from argosy.spec.supply import SupplySettings
 from argosy.store import offers as store
 from argosy.store.database import Database
+from argosy.store.hosts import evicted
 from argosy.store.offers import Catalogue
 from argosy.supply import catalogue, external
 from argosy.supply.learned import Knowledge
@@ -131,7 +132,8 @@ def _check(name: str, old: Sequence[Offer], new: Sequence[Offer]) -> None:
 
 
 def every(database: Database, settings: SupplySettings, providers: Iterable[Provider] = ()) -> list[Offer]:
-    """All offers there are, with what was learned. A provider that does not answer offers nothing."""
+    """All offers there are, with what was learned. A provider that does not answer offers nothing, and a host
+    that is evicted is no offer."""
     now = time.time()
     known = Knowledge(store.learned(database, now - store.DAYS * 86400), now)
     found = [
@@ -143,7 +145,8 @@ def every(database: Database, settings: SupplySettings, providers: Iterable[Prov
             found += provider.offers()
         except ArgosyError:
             continue
-    return [known.of(offer) for offer in found]
+    gone = {name for each in evicted(database).values() for name in each.names}
+    return [known.of(offer) for offer in found if offer.instance.rpartition("@")[2] not in gone]
 
 
 def select(offers: Iterable[Offer], query: OfferQuery) -> list[Offer]:

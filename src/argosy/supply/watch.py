@@ -20,9 +20,11 @@ from argosy.packaging.package import stored
 from argosy.process.repeat import repeat
 from argosy.spec.errors import ArgosyError
 from argosy.spec.status import EndpointStatus, View
+from argosy.spec.supply import SupplySettings
 from argosy.store.keys import KeyRecord, now
 from argosy.store.store import Store
 from argosy.supply.canaries import Canaries
+from argosy.supply.evictions import Evictions
 
 LOG = logging.getLogger(__name__)
 LOOK = 5.0
@@ -37,8 +39,9 @@ class Watched(NamedTuple):
 
 
 class HostWatch:
-    """`view` is what the last pass observed, `reach` says where the gateway of this machine is, and `every` how many
-    seconds lie between two canaries of an endpoint, on average, while nothing speaks against any replica."""
+    """`view` is what the last pass observed, `reach` says where the gateway of this machine is, `settings` how many
+    seconds lie between two canaries of an endpoint, on average, while nothing speaks against any replica, and whether
+    hosts are evicted."""
 
     def __init__(
         self,
@@ -46,12 +49,13 @@ class HostWatch:
         view: Callable[[], View],
         reach: Callable[[], Awaitable[str]],
         report: ReportFindings,
-        every: float,
+        settings: SupplySettings,
+        evictions: Evictions,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store, self._view, self._reach, self._report = store, view, reach, report
-        self._every, self._clock = every, clock
+        self._settings, self._evictions, self._clock = settings, evictions, clock
         self._text = f"ac_{secrets.token_hex(6)}_{secrets.token_hex(32)}"
         # This machine is reached at its own address: whatever name is on the gateway's certificate.
         self._http = httpx.Client(headers={"x-api-key": self._text}, timeout=60.0, trust_env=False, verify=False)
@@ -97,7 +101,9 @@ class HostWatch:
                     there.canaries.once()
                 except httpx.HTTPError as error:
                     LOG.debug("a canary of %s was not answered: %s", name, error)
-                self._watched[name] = Watched(there.canaries, self._clock() + there.canaries.pause(self._every))
+                self._watched[name] = Watched(
+                    there.canaries, self._clock() + there.canaries.pause(self._settings.canaries)
+                )
                 self._report(SOURCE, name, self._wrong(name, there.canaries))
 
     def _begin(self, name: str, status: EndpointStatus, url: str) -> None:
@@ -109,19 +115,26 @@ class HostWatch:
                 LOG.warning("the replicas of %s get no canaries: %s", name, error.message)
             self._said[name] = error.message
             return
-        self._watched[name] = Watched(canaries, self._clock() + canaries.pause(self._every))
+        self._watched[name] = Watched(canaries, self._clock() + canaries.pause(self._settings.canaries))
 
     def _wrong(self, name: str, canaries: Canaries) -> list[Finding]:
-        there = {each.id for each in self._view().replicas}
-        return [
-            Finding(
+        there, found = {each.id: each.host for each in self._view().replicas}, list[Finding]()
+        for replica, score in canaries.scores.items():
+            if not score.evicted or replica not in there:
+                continue
+            done = "end its machine"
+            if self._settings.evict and there[replica]:
+                self._evictions.evict(
+                    there[replica], f"'{replica}' does not answer as its package does: {score.evicted}"
+                )
+                done = f"its host {there[replica]} is evicted"
+            finding = Finding(
                 endpoint=name,
                 kind=KIND,
                 subject=replica,
                 severity="page",
                 title=f"replica '{replica}' does not answer as its package does",
-                reason=f"{score.evicted}: end its machine, and look at what it answered",
+                reason=f"{score.evicted}: {done}; look at what it answered",
             )
-            for replica, score in canaries.scores.items()
-            if score.evicted and replica in there
-        ]
+            found.append(finding)
+        return found

@@ -129,6 +129,7 @@ def replica(pod: Pod, revision: Revision, identity: TlsIdentity, *, draining: bo
         endpoint=revision.endpoint,
         revision=revision.id,
         phase=phase,
+        host=pod.node,
         http=http,
         grpc=None if revision.language else second,
         recorder=http,

@@ -11,10 +11,12 @@ from typing import Literal
 import msgspec
 
 from argosy.spec.address import Address, TlsIdentity
+from argosy.spec.revision import Replica
 from argosy.spec.settings import Home
 from argosy.targets.group import Handle, Running
 from argosy.targets.health import Health
 from argosy.targets.ray.wire import Report
+from argosy.targets.supervise import Slot
 
 LOST = 10.0
 """Seconds without a connection to a replica after which it is replaced: Ray itself takes longer to miss a node."""
@@ -132,6 +134,9 @@ class Remote(Running):
             self.spot.http, self.spot.grpc = pair
             self.spot.recorder = self.spot.http
             self.spot.engine = self.spot.grpc if self.revision.language else None
+
+    def replica(self, slot: Slot) -> Replica:
+        return msgspec.structs.replace(super().replica(slot), host=self.handle.report.host)
 
     async def _watch(self, process: Handle, changed: Callable[[], None]) -> None:
         """The time that it has to start begins with its process."""

@@ -1,0 +1,85 @@
+"""What is done about hosts that are evicted: their replicas move, and their machines are given back."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping
+
+import msgspec
+
+from argosy.spec.errors import InvalidArgument
+from argosy.spec.offer import Launch
+from argosy.store import hosts as store
+from argosy.store.hosts import EvictedHost
+from argosy.store.ledger import Cause
+from argosy.supply.launcher import Launcher, hosts_of
+
+LOG = logging.getLogger(__name__)
+LONGEST = 127
+
+Vacate = Callable[[Collection[str]], Awaitable[Mapping[str, int]]]
+"""Have the replicas on these hosts move, and place none there; how many there still are, by host."""
+
+
+class Evictions:
+    """`target` is its `vacate`. What groups have leave goes through `vacate` here, since a target is always told of
+    all hosts; `grouped` says whether a group looks after a launch."""
+
+    def __init__(
+        self, launcher: Launcher, target: Vacate, grouped: Callable[[Launch], bool], clock: Callable[[], float]
+    ) -> None:
+        self._launcher, self._target, self._grouped, self._clock = launcher, target, grouped, clock
+        self._database = launcher.launches.database
+        self._leaving: Collection[str] = ()
+        self._left: Mapping[str, int] = {}
+        self._told = True  # an earlier platform may have told it of some
+
+    def evict(self, host: str, reason: str, cause: Cause | None = None) -> EvictedHost:
+        """Have its replicas move and its machine given back; it gets no more. One that is evicted stays so."""
+        if not 0 < len(host) <= LONGEST:
+            raise InvalidArgument(f"the name of a host has 1 to {LONGEST} characters")
+        if found := store.evicted(self._database).get(host):
+            return found
+        machines = [hosts_of(each) for each in self._launcher.launches.live()]
+        names = {host}.union(*(each for each in machines if host in each))
+        found = EvictedHost(host=host, names=tuple(sorted(names)), since=self._clock(), reason=reason)
+        store.evict(self._database, found, cause)
+        LOG.warning("the host %s is evicted: %s", host, reason)
+        return found
+
+    def all(self) -> list[EvictedHost]:
+        """Those that are evicted, with what has not moved yet."""
+        found = store.evicted(self._database).values()
+        return [msgspec.structs.replace(each, left=self._here(each)) for each in found]
+
+    def _here(self, host: EvictedHost) -> int | None:
+        return sum(map(self._left.__getitem__, host.names)) if self._left.keys() >= {*host.names} else None
+
+    async def turn(self) -> None:
+        """One round."""
+        found = await asyncio.to_thread(store.evicted, self._database)
+        if found or self._told:
+            await self._vacate(found.values())
+            self._told = bool(found)
+        if found:
+            await asyncio.to_thread(self._give_back, found.values())
+
+    async def vacate(self, hosts: Collection[str]) -> Mapping[str, int]:
+        """Have replicas move from these hosts, and from those that are evicted."""
+        self._leaving = hosts
+        return await self._vacate((await asyncio.to_thread(store.evicted, self._database)).values())
+
+    async def _vacate(self, found: Collection[EvictedHost]) -> Mapping[str, int]:
+        self._left = await self._target({*self._leaving, *(name for each in found for name in each.names)})
+        return self._left
+
+    def _give_back(self, found: Collection[EvictedHost]) -> None:
+        for launch in self._launcher.launches.live():
+            host = next((each for each in found if not hosts_of(launch).isdisjoint(each.names)), None)
+            if host is None or launch.state == "ending":
+                continue
+            why = f"evicted: {host.reason}"
+            if not self._grouped(launch):
+                if self._here(host) == 0:
+                    self._launcher.release(launch.id, Cause(reason=why), why)
+            elif not launch.reason:  # its group has it leave, then
+                self._launcher.launches.move(launch.id, ("starting", "ready"), reason=why)
