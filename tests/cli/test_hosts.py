@@ -4,10 +4,9 @@ from types import SimpleNamespace
 import pytest
 
 from argosy.cli import hosts
-from argosy.supply import benchmark, canaries
+from argosy.supply import benchmark
 from argosy.supply.benchmark import Shown
-from argosy.supply.canaries import Heard
-from argosy.supply.hosts import Figures, Score, answered
+from argosy.supply.hosts import Figures
 
 
 @pytest.fixture
@@ -65,35 +64,3 @@ def test_claims_that_make_no_sense_are_refused(run, shown, claim):
     result = run("hosts", "check", "--claim", claim)
     assert result.exit_code == 2
     assert claim in result.stderr
-
-
-def test_a_watch_scores_replicas(run, monkeypatch):
-    monkeypatch.setattr("argosy.cli.here.control", Control)
-    monkeypatch.setattr("argosy.cli.predict.target", lambda *_: ("http://127.0.0.1:1", "key"))
-    monkeypatch.setattr("argosy.packaging.package.stored", lambda store, digest: digest)
-    monkeypatch.setattr(canaries, "Canaries", Wrong)
-    result = run("hosts", "watch", "digits", "--every", "0.01", "--for", "60", "--json")
-    assert result.exit_code == 1, result.output
-    (row,) = json.loads(result.stdout)
-    assert (row["replica"], row["disagreed"]) == ("a", row["canaries"])
-    assert "canaries disagreed" in row["evicted"]
-    assert "a: wrong" in result.stderr
-
-
-class Control:
-    def endpoint(self, name):
-        return {"digest": "sha256:1", "revision": "r1", "endpoint": {"timeout": 1.0}}
-
-
-class Wrong:
-    """Canaries that all disagree."""
-
-    def __init__(self, package, revision, client, url) -> None:
-        self.scores = {}
-
-    def once(self) -> Heard:
-        self.scores["a"] = answered(self.scores.get("a", Score()), False)
-        return Heard(replica="a", why="wrong")
-
-    def pause(self, calm: float) -> float:
-        return 0.0

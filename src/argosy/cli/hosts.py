@@ -1,22 +1,17 @@
 """`argosy hosts`: machines of strangers."""
 
 import sys
-import time
 from urllib.parse import quote
 
 import click
 import msgspec
 
 from argosy.cli.base import Command, Group, json_option
-from argosy.cli.completion import endpoints
 from argosy.cli.here import actor, control, reason_option
 from argosy.cli.output import Columns, emit, table
 from argosy.console.words import clock
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.foreign import printable
-
-SCORES: Columns = {name: name for name in ("replica", "canaries", "disagreed", "evicted")}
-
 
 EVICTED: Columns = {
     "host": "host",
@@ -33,7 +28,7 @@ def hosts() -> None:
     \b
     Example:
       argosy hosts check --on 'ssh worker' --claim compute=2e11 --claim memory=64e9
-      argosy hosts watch digits
+      argosy hosts ls
     """
 
 
@@ -116,56 +111,4 @@ def check(on: str, claims: tuple[str, ...], seconds: float, memory: float, as_js
 
     emit(msgspec.to_builtins(found), as_json, render)
     if found.refused:
-        sys.exit(1)
-
-
-@hosts.command(cls=Command)
-@click.argument("name", shell_complete=endpoints)
-@click.option("--every", type=float, default=120.0, show_default=True, help="Seconds between two, on average.")
-@click.option("--for", "seconds", type=float, default=3600.0, show_default=True, help="Seconds in all.")
-@click.option("--key", envvar="ARGOSY_KEY", help="An API key; by default ARGOSY_KEY, else the one kept by deploy.")
-@json_option
-def watch(name: str, every: float, seconds: float, key: str | None, as_json: bool) -> None:
-    """Replay golden examples in the traffic of an endpoint, at random times, and score each replica.
-
-    They go through the gateway and look as any request does; while something speaks against a replica, they come seven
-    times as often. Ends with 1 where a replica is to be evicted: its answers are not the package's, and chance is no
-    explanation. JSON: [{replica, canaries, disagreed, evicted, why}].
-
-    \b
-    Example:
-      argosy hosts watch digits --every 60 --for 3600
-    """
-    import httpx
-
-    from argosy.cli import here
-    from argosy.cli.predict import target
-    from argosy.packaging.package import stored
-    from argosy.supply.canaries import Canaries, Heard
-
-    if not (0 < every < 1e6 and 0 <= seconds < 1e9):
-        raise InvalidArgument("--every and --for are numbers of seconds")
-    status, said = here.control().endpoint(name), dict[str, str]()
-    where, key = target(name, None, key)
-    headers = {"authorization": f"Bearer {key}"} if key else {}
-    with here.store() as store, httpx.Client(headers=headers, timeout=status["endpoint"]["timeout"]) as client:
-        canaries = Canaries(
-            stored(store, status["digest"]), status["revision"], client, f"{where}/v2/models/{name}/infer"
-        )
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0 and not any(each.evicted for each in canaries.scores.values()):
-            time.sleep(min(canaries.pause(every), left))
-            try:
-                heard = canaries.once()
-            except httpx.HTTPError as error:
-                heard = Heard(why=f"no answer: {error}")
-            if heard.why and said.get(heard.replica) != heard.why:
-                said[heard.replica] = heard.why
-                click.echo(f"{heard.replica or name}: {heard.why}", err=True)
-    rows = [
-        {"replica": replica, "why": said.get(replica, "")} | {each: getattr(score, each) for each in list(SCORES)[1:]}
-        for replica, score in sorted(canaries.scores.items())
-    ]
-    emit(rows, as_json, lambda: table(SCORES, rows))
-    if any(row["evicted"] for row in rows):
         sys.exit(1)

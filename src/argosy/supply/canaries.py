@@ -10,7 +10,6 @@ import random
 from typing import NamedTuple
 
 import httpx
-import msgspec
 import numpy as np
 
 from argosy.packaging.golden import ALONE, compare
@@ -29,14 +28,6 @@ class Canary(NamedTuple):
 
     inputs: list[Tensor]
     outputs: list[Tensor]
-
-
-class Heard(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a canary: the replica that answered (empty: none), whether it agreed, and what was wrong."""
-
-    replica: str = ""
-    agreed: bool = False
-    why: str = ""
 
 
 class Canaries:
@@ -62,8 +53,8 @@ class Canaries:
         taken = [[Tensor(t.name, t.datatype, t.array[chosen]) for t in side] for side in (inputs, outputs)]
         return Canary(*taken)
 
-    def once(self) -> Heard:
-        """Send one, and count what is heard. Raises httpx.HTTPError."""
+    def once(self) -> str:
+        """Send one, and count what is heard; what was wrong with it, or why it says nothing. Raises httpx.HTTPError."""
         canary = self.draw()
         named = self.package.manifest.signature.on_request
         body, length = encode_request(
@@ -73,10 +64,10 @@ class Canaries:
         answer = self._client.post(self._url, content=body, headers=headers)
         replica = answer.headers.get("x-argosy-replica", "")
         if answer.status_code != 200 or not replica or answer.headers.get("x-argosy-revision") != self.revision:
-            return Heard(why=f"status {answer.status_code}, of revision {answer.headers.get('x-argosy-revision', '-')}")
+            return f"status {answer.status_code}, of revision {answer.headers.get('x-argosy-revision', '-')}"
         why = self._differs(canary, answer)
         self.scores[replica] = answered(self.scores.get(replica, Score()), not why)
-        return Heard(replica=replica, agreed=not why, why=why)
+        return why
 
     def _differs(self, canary: Canary, answer: httpx.Response) -> str:
         try:
