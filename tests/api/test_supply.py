@@ -54,10 +54,10 @@ async def test_hosts_are_evicted_by_hand_and_allowed_again(scene, tmp_path):
     made = Groups(it.launcher, SupplySettings(), Commands(tmp_path / "log"), clock=it.clock)
     api = SimpleNamespace(groups=made, store=SimpleNamespace(database=it.database))
     assert (await evict(api, "10.0.0.7", Why(actor="ann"))).reason == "by hand"
-    (found,) = (await evicted(api)).hosts
+    (found,) = await evicted(api)
     assert (found.host, found.names, found.left) == ("10.0.0.7", ("10.0.0.7",), None)
     await allow(api, "10.0.0.7", Why())
-    assert (await evicted(api)).hosts == []
+    assert await evicted(api) == []
 
 
 async def test_what_differs_is_listed(scene):

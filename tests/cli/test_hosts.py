@@ -43,7 +43,7 @@ def test_hosts_are_evicted_listed_and_allowed(run, monkeypatch):
     def delete(path, **query):
         asked.append((path, ""))
 
-    api = SimpleNamespace(get=lambda path: {"hosts": [row]}, put=put, delete=delete)
+    api = SimpleNamespace(get=lambda path: [row], put=put, delete=delete)
     monkeypatch.setattr(hosts, "control", lambda: api)
     assert run("hosts", "evict", "a/b", "-m", "it lies").exit_code == 0
     assert run("hosts", "allow", "a/b").exit_code == 0

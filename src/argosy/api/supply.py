@@ -102,15 +102,9 @@ async def end(services: Services, name: str, query: Why) -> Launch:
     return found
 
 
-class EvictedList(msgspec.Struct, frozen=True, kw_only=True):
+async def evicted(services: Services) -> list[EvictedHost]:
     """Hosts that are evicted."""
-
-    hosts: list[EvictedHost]
-
-
-async def evicted(services: Services) -> EvictedList:
-    """Hosts that are evicted."""
-    return EvictedList(hosts=await asyncio.to_thread(services.groups.evictions.all))
+    return await asyncio.to_thread(services.groups.evictions.all)
 
 
 async def evict(services: Services, host: str, body: Why) -> EvictedHost:

@@ -91,10 +91,6 @@ class MachineHour(msgspec.Struct, frozen=True, kw_only=True):
     there: float = 0.0
 
 
-Machines = Mapping[str, Mapping[int, MachineHour]]
-"""Launch → hour → how that was."""
-
-
 class Costs(msgspec.Struct, frozen=True, kw_only=True):
     """What is remembered between two steps, the last of them `at`: marks by run; work of which the keys are not known
     yet, by endpoint and version and hour, as (seconds, dollars); of hours that are not closed their tallies, and the
@@ -292,10 +288,10 @@ def closed(state: Costs) -> tuple[dict[int, tuple[float, WorkTally]], Costs]:
 
 
 def attended(
-    before: Machines, machines: Iterable[Launch], since: float, now: float
+    before: Mapping[str, Mapping[int, MachineHour]], machines: Iterable[Launch], since: float, now: float
 ) -> dict[str, dict[int, MachineHour]]:
-    """Machines by hour, with the time since the last look. One that has been ready and is not so by its provider's own
-    record, without our doing, is not there."""
+    """Machines by launch and hour, with the time since the last look. One that has been ready and is not so by its
+    provider's own record, without our doing, is not there."""
     found = {name: dict(each) for name, each in before.items()}
     for each in machines:
         for hour, seconds in hours(max(since, each.ready), now) if each.ready is not None else ():

@@ -44,7 +44,7 @@ def ls(as_json: bool) -> None:
     Example:
       argosy hosts ls
     """
-    found = control().get("/v1/hosts")["hosts"]
+    found = control().get("/v1/hosts")
     emit(found, as_json, lambda: table(EVICTED, found, "no host is evicted"))
 
 

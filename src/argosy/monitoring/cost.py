@@ -323,7 +323,9 @@ class CostLedger:
                 table.close(connection, closing)
                 table.add(connection, self._credits(hour, machines))
                 if closing.problem:
-                    LOG.error("the costs of the hour %s do not agree: %s", _stamp(hour), closing.problem)
+                    LOG.error(
+                        "the costs of the hour %s do not agree: %s", datetime.fromtimestamp(hour, UTC), closing.problem
+                    )
             STATE.put(connection, "", saved)
         self._saved = saved
         for row in table.merged(msgspec.structs.replace(each, hour=0, key="", region="") for each in rows):
@@ -394,7 +396,3 @@ def _closing(connection: sa.Connection, hour: int, billed: float, tally: costs.W
         unread=tally.unread,
         problem=problem,
     )
-
-
-def _stamp(hour: int) -> str:
-    return datetime.fromtimestamp(hour, UTC).strftime("%Y-%m-%dT%H:00Z")

@@ -25,7 +25,7 @@ class Evictions:
     all hosts; `grouped` says whether a group looks after a launch."""
 
     def __init__(
-        self, launcher: Launcher, target: Vacate, grouped: Callable[[Launch], bool], clock: Callable[[], float]
+        self, launcher: Launcher, target: Vacate | None, grouped: Callable[[Launch], bool], clock: Callable[[], float]
     ) -> None:
         self._launcher, self._target, self._grouped, self._clock = launcher, target, grouped, clock
         self._database = launcher.launches.database
@@ -69,7 +69,8 @@ class Evictions:
         return await self._vacate((await asyncio.to_thread(store.evicted, self._database)).values())
 
     async def _vacate(self, found: Collection[EvictedHost]) -> Mapping[str, int]:
-        self._left = await self._target({*self._leaving, *(name for each in found for name in each.names)})
+        names = {*self._leaving, *(name for each in found for name in each.names)}
+        self._left = await self._target(names) if self._target else {}
         return self._left
 
     def _give_back(self, found: Collection[EvictedHost]) -> None:

@@ -10,7 +10,7 @@ import logging
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -90,7 +90,7 @@ class Groups:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._launcher, self._settings, self._commands = launcher, settings, commands
-        self.evictions = Evictions(launcher, vacate or _nobody, self.owns, clock)
+        self.evictions = Evictions(launcher, vacate, self.owns, clock)
         self._vacate, self._clock = vacate and self.evictions.vacate, clock
         self._database = launcher.launches.database
         self._empty: set[str] = set()
@@ -368,10 +368,6 @@ def standing(group: MachineGroup, launches: Sequence[Launch], steps: Mapping[str
         elif each.state in ("intended", "starting", "ready"):
             there.coming.append(each)
     return there
-
-
-async def _nobody(hosts: Collection[str]) -> Mapping[str, int]:
-    return {}
 
 
 def _digest(name: str) -> str:
