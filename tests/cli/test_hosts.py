@@ -34,7 +34,7 @@ def test_a_machine_that_is_what_it_claims(run, shown):
 
 
 def test_hosts_are_evicted_listed_and_allowed(run, monkeypatch):
-    row = {"host": "10.0.0.7", "names": ["10.0.0.7"], "since": 1767225600.0, "reason": "it\x1b[31mlies", "left": None}
+    row = {"host": "10.0.0.7", "names": ["10.0.0.7"], "since": 1767225600.0, "reason": "it\x1b[31mlies"}
     asked = []
 
     def put(path, body):

@@ -38,6 +38,4 @@ def test_they_are_found_by_time_machine_and_address(database):
         launches.intend(replace(launch, state="ready" if ended is None else "ended"))
     assert [each.id for each in launches.between(180.0, 250.0)] == ["l1", "l0"]
     assert [each.id for each in launches.between(250.0, 350.0)] == ["l2", "l1"]
-    assert launches.at("m1") == launches.at("h1") == launches.get("l1")
-    assert launches.at("m0") is None
     assert launches.known(["l0", "other"]) == {"l0": launches.get("l0")}

@@ -104,7 +104,7 @@ async def end(services: Services, name: str, query: Why) -> Launch:
 
 async def evicted(services: Services) -> list[EvictedHost]:
     """Hosts that are evicted."""
-    return await asyncio.to_thread(services.groups.evictions.all)
+    return [*(await asyncio.to_thread(hosts.evicted, services.store.database)).values()]
 
 
 async def evict(services: Services, host: str, body: Why) -> EvictedHost:

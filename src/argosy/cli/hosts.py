@@ -16,7 +16,6 @@ from argosy.spec.foreign import printable
 EVICTED: Columns = {
     "host": "host",
     "since (UTC)": ("since", clock),
-    "left": ("left", lambda left: "?" if left is None else left),
     "why": lambda row: printable(row["reason"]),
 }
 
@@ -38,7 +37,7 @@ def ls(as_json: bool) -> None:
     """List hosts that are evicted: they get no more replicas, and their machines are given back.
 
     Hosts are evicted by hand or, with `supply.evict` in config.yaml, where a replica answers canaries wrongly. JSON: a
-    list of {host, names, since, reason, left}; left are replicas that have not moved yet.
+    list of {host, names, since, reason}.
 
     \b
     Example:

@@ -9,14 +9,12 @@ from argosy.store.monitor_state import MonitorState
 
 
 class EvictedHost(msgspec.Struct, frozen=True, kw_only=True):
-    """A host, as its target names it, with all `names` it goes by; since when (seconds since 1970), and why. `left` are
-    its replicas that have not moved yet; None where that is not known."""
+    """A host, as its target names it, with all `names` it goes by; since when (seconds since 1970), and why."""
 
     host: str
     names: tuple[str, ...]
     since: float
     reason: str
-    left: int | None = None
 
 
 STATE = MonitorState("hosts", EvictedHost)

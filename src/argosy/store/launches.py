@@ -108,12 +108,6 @@ class Launches:
         where = (L.id.startswith(prefix, autoescape=True), sa.or_(L.state.in_(LIVE), L.ended >= since))
         return ROWS.read(self.database, *where, order=(L.asked, L.id))
 
-    def at(self, address: str) -> Launch | None:
-        """The one that serves at an address, or whose machine has this name."""
-        here = (L.state.in_(LIVE), sa.or_(L.address == address, L.machine == address))
-        found = ROWS.read(self.database, *here, order=(L.asked.desc(), L.id), most=1)
-        return found[0] if found else None
-
 
 def _known(launch: Launch | None, name: str) -> Launch:
     if launch is None:

@@ -2,9 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
-
-import msgspec
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.offer import Launch
@@ -14,20 +12,23 @@ from argosy.store.ledger import Cause
 from argosy.supply.launcher import Launcher, hosts_of
 
 LOG = logging.getLogger(__name__)
-LONGEST = 127
 
 Vacate = Callable[[Collection[str]], Awaitable[Mapping[str, int]]]
 """Have the replicas on these hosts move, and place none there; how many there still are, by host."""
 
 
 class Evictions:
-    """`target` is its `vacate`. What groups have leave goes through `vacate` here, since a target is always told of
-    all hosts; `grouped` says whether a group looks after a launch."""
+    """`targets` are the `vacate` of each. What groups have leave goes through `vacate` here, since targets are always
+    told of all hosts; `grouped` says whether a group looks after a launch."""
 
     def __init__(
-        self, launcher: Launcher, target: Vacate | None, grouped: Callable[[Launch], bool], clock: Callable[[], float]
+        self,
+        launcher: Launcher,
+        targets: Sequence[Vacate],
+        grouped: Callable[[Launch], bool],
+        clock: Callable[[], float],
     ) -> None:
-        self._launcher, self._target, self._grouped, self._clock = launcher, target, grouped, clock
+        self._launcher, self._targets, self._grouped, self._clock = launcher, targets, grouped, clock
         self._database = launcher.launches.database
         self._leaving: Collection[str] = ()
         self._left: Mapping[str, int] = {}
@@ -35,8 +36,8 @@ class Evictions:
 
     def evict(self, host: str, reason: str, cause: Cause | None = None) -> EvictedHost:
         """Have its replicas move and its machine given back; it gets no more. One that is evicted stays so."""
-        if not 0 < len(host) <= LONGEST:
-            raise InvalidArgument(f"the name of a host has 1 to {LONGEST} characters")
+        if not 0 < len(host) < 128:
+            raise InvalidArgument("the name of a host has 1 to 127 characters")
         if found := store.evicted(self._database).get(host):
             return found
         machines = [hosts_of(each) for each in self._launcher.launches.live()]
@@ -45,11 +46,6 @@ class Evictions:
         store.evict(self._database, found, cause)
         LOG.warning("the host %s is evicted: %s", host, reason)
         return found
-
-    def all(self) -> list[EvictedHost]:
-        """Those that are evicted, with what has not moved yet."""
-        found = store.evicted(self._database).values()
-        return [msgspec.structs.replace(each, left=self._here(each)) for each in found]
 
     def _here(self, host: EvictedHost) -> int | None:
         return sum(map(self._left.__getitem__, host.names)) if self._left.keys() >= {*host.names} else None
@@ -70,7 +66,8 @@ class Evictions:
 
     async def _vacate(self, found: Collection[EvictedHost]) -> Mapping[str, int]:
         names = {*self._leaving, *(name for each in found for name in each.names)}
-        self._left = await self._target(names) if self._target else {}
+        busy = [await each(names) for each in self._targets]
+        self._left = {name: sum(each.get(name, 0) for each in busy) for name in names}
         return self._left
 
     def _give_back(self, found: Collection[EvictedHost]) -> None:

@@ -91,7 +91,7 @@ class Groups:
     ) -> None:
         self._launcher, self._settings, self._commands = launcher, settings, commands
         self.evictions = Evictions(launcher, vacate, self.owns, clock)
-        self._vacate, self._clock = vacate and self.evictions.vacate, clock
+        self._vacate, self._clock = vacate, clock
         self._database = launcher.launches.database
         self._empty: set[str] = set()
         self._asked: set[str] = set()
