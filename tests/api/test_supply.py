@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from argosy.api.route import Why
-from argosy.api.supply import NewLaunch, WhichLaunches, allow, end, evict, evicted, groups, launch, launches
+from argosy.api.supply import NewLaunch, WhichLaunches, allow, end, evicted, groups, launch, launches
 from argosy.spec.errors import InvalidArgument, NotFound, Unavailable
 from argosy.spec.supply import MachineGroup, SupplySettings
 from argosy.supply.commands import Commands
@@ -49,11 +49,11 @@ async def test_groups_are_listed_as_they_stand(scene, tmp_path):
     assert (found.name, found.ready, found.on_demand, found.hourly) == ("g", 1, 1, 1.0)
 
 
-async def test_hosts_are_evicted_by_hand_and_allowed_again(scene, tmp_path):
+async def test_hosts_that_are_evicted_are_listed_and_allowed(scene, tmp_path):
     it = scene()
     made = Groups(it.launcher, SupplySettings(), Commands(tmp_path / "log"), clock=it.clock)
     api = SimpleNamespace(groups=made, store=SimpleNamespace(database=it.database))
-    assert (await evict(api, "10.0.0.7", Why(actor="ann"))).reason == "by hand"
+    made.evictions.evict("10.0.0.7", "it lies")
     (found,) = await evicted(api)
     assert (found.host, found.names) == ("10.0.0.7", ("10.0.0.7",))
     await allow(api, "10.0.0.7", Why())

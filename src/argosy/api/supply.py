@@ -107,11 +107,6 @@ async def evicted(services: Services) -> list[EvictedHost]:
     return [*(await asyncio.to_thread(hosts.evicted, services.store.database)).values()]
 
 
-async def evict(services: Services, host: str, body: Why) -> EvictedHost:
-    """Have the replicas of a host move and its machine given back; it gets no more."""
-    return await asyncio.to_thread(services.groups.evictions.evict, host, body.reason or "by hand", body.cause)
-
-
 async def allow(services: Services, host: str, query: Why) -> None:
     """Use a host again that is evicted."""
     await asyncio.to_thread(hosts.allow, services.store.database, host, query.cause)
@@ -119,7 +114,6 @@ async def allow(services: Services, host: str, query: Why) -> None:
 
 ROUTES = (
     Route("GET", "/v1/hosts", evicted, "Hosts that are evicted"),
-    Route("PUT", "/v1/hosts/{host}", evict, "Evict a host"),
     Route("DELETE", "/v1/hosts/{host}", allow, "Use a host again that is evicted"),
     Route("GET", "/v1/launches", launches, "Launches of machines"),
     Route("GET", "/v1/groups", groups, "Groups of machines that are kept ready"),

@@ -7,7 +7,7 @@ import click
 import msgspec
 
 from argosy.cli.base import Command, Group, json_option
-from argosy.cli.here import actor, control, reason_option
+from argosy.cli.here import actor, control
 from argosy.cli.output import Columns, emit, table
 from argosy.console.words import clock
 from argosy.spec.errors import InvalidArgument
@@ -36,7 +36,7 @@ def hosts() -> None:
 def ls(as_json: bool) -> None:
     """List hosts that are evicted: they get no more replicas, and their machines are given back.
 
-    Hosts are evicted by hand or, with `supply.evict` in config.yaml, where a replica answers canaries wrongly. JSON: a
+    Hosts are evicted, with `supply.evict` in config.yaml, where a replica answers canaries wrongly. JSON: a
     list of {host, names, since, reason}.
 
     \b
@@ -45,19 +45,6 @@ def ls(as_json: bool) -> None:
     """
     found = control().get("/v1/hosts")
     emit(found, as_json, lambda: table(EVICTED, found, "no host is evicted"))
-
-
-@hosts.command(cls=Command)
-@click.argument("host")
-@reason_option
-def evict(host: str, reason: str) -> None:
-    """Have the replicas of HOST move and its machine given back. It gets no more, until it is allowed again.
-
-    \b
-    Example:
-      argosy hosts evict 10.0.0.7 -m 'its answers differ'
-    """
-    control().put(f"/v1/hosts/{quote(host, safe='')}", {"actor": actor(), "reason": reason})
 
 
 @hosts.command(cls=Command)

@@ -25,11 +25,11 @@ def evicted(database: Database) -> dict[str, EvictedHost]:
     return {host: each for (_, host), each in STATE.all(database).items()}
 
 
-def evict(database: Database, host: EvictedHost, cause: Cause | None) -> None:
+def evict(database: Database, host: EvictedHost) -> None:
     """Write down one. Raises what a transaction raises."""
     with database.begin() as connection:
         STATE.put(connection, "", host, host.host)
-        append(connection, f"host/{host.host}", "evict", {"reason": host.reason}, cause)
+        append(connection, f"host/{host.host}", "evict", {"reason": host.reason})
 
 
 def allow(database: Database, host: str, cause: Cause | None) -> None:

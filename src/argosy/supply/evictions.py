@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
-from argosy.spec.errors import InvalidArgument
 from argosy.spec.offer import Launch
 from argosy.store import hosts as store
 from argosy.store.hosts import EvictedHost
@@ -34,21 +33,16 @@ class Evictions:
         self._left: Mapping[str, int] = {}
         self._told = True  # an earlier platform may have told it of some
 
-    def evict(self, host: str, reason: str, cause: Cause | None = None) -> EvictedHost:
+    def evict(self, host: str, reason: str) -> EvictedHost:
         """Have its replicas move and its machine given back; it gets no more. One that is evicted stays so."""
-        if not 0 < len(host) < 128:
-            raise InvalidArgument("the name of a host has 1 to 127 characters")
         if found := store.evicted(self._database).get(host):
             return found
         machines = [hosts_of(each) for each in self._launcher.launches.live()]
         names = {host}.union(*(each for each in machines if host in each))
         found = EvictedHost(host=host, names=tuple(sorted(names)), since=self._clock(), reason=reason)
-        store.evict(self._database, found, cause)
+        store.evict(self._database, found)
         LOG.warning("the host %s is evicted: %s", host, reason)
         return found
-
-    def _here(self, host: EvictedHost) -> int | None:
-        return sum(map(self._left.__getitem__, host.names)) if self._left.keys() >= {*host.names} else None
 
     async def turn(self) -> None:
         """One round."""
@@ -77,7 +71,7 @@ class Evictions:
                 continue
             why = f"evicted: {host.reason}"
             if not self._grouped(launch):
-                if self._here(host) == 0:
+                if self._left.keys() >= {*host.names} and not any(map(self._left.get, host.names)):
                     self._launcher.release(launch.id, Cause(reason=why), why)
             elif not launch.reason:  # its group has it leave, then
                 self._launcher.launches.move(launch.id, ("starting", "ready"), reason=why)
