@@ -314,7 +314,8 @@ class CostLedger:
         shares, position = self._shares()
         rows, state = costs.step(self._saved.costs, runs, shares, now, self._region)
         over, state = costs.closed(state)
-        machines = costs.attended(self._saved.machines, self._machines, self._saved.costs.at, now)
+        known = {name: each for name, each in self._saved.machines.items() if each}
+        machines = costs.attended(known, self._machines, self._saved.costs.at, now)
         saved = Saved(costs=state, position=position, machines=machines)
         with self._database.begin() as connection:
             table.add(connection, rows)
@@ -335,15 +336,11 @@ class CostLedger:
 
     def _credits(self, hour: int, machines: dict[str, dict[int, MachineHour]]) -> Iterator[CostRow]:
         """What providers give back for an hour that is over; of it and those before nothing is remembered."""
-        for each in [*machines]:
-            attended = machines[each].get(hour)
-            if attended and (promise := self._promises.get(attended.provider)):
-                row = costs.credit(hour, attended, promise, self._region)
-                if row.cost:
-                    yield row
-            machines[each] = {at: found for at, found in machines[each].items() if at > hour}
-            if not machines[each]:
-                del machines[each]
+        for each, found in [*machines.items()]:
+            promise = self._promises.get(found[hour].provider) if hour in found else None
+            if promise and (row := costs.credit(hour, found[hour], promise, self._region)).cost:
+                yield row
+            machines[each] = {at: one for at, one in found.items() if at > hour}
 
     def _shares(self) -> tuple[costs.Shares, Position | None]:
         """Whose requests have ended since the last reading, and up to where that was read."""

@@ -1,7 +1,6 @@
 """What is done about hosts that are evicted: their replicas move, and their machines are given back."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from argosy.spec.offer import Launch
@@ -9,8 +8,6 @@ from argosy.store import hosts as store
 from argosy.store.hosts import EvictedHost
 from argosy.store.ledger import Cause
 from argosy.supply.launcher import Launcher, hosts_of
-
-LOG = logging.getLogger(__name__)
 
 Vacate = Callable[[Collection[str]], Awaitable[Mapping[str, int]]]
 """Have the replicas on these hosts move, and place none there; how many there still are, by host."""
@@ -41,7 +38,6 @@ class Evictions:
         names = {host}.union(*(each for each in machines if host in each))
         found = EvictedHost(host=host, names=tuple(sorted(names)), since=self._clock(), reason=reason)
         store.evict(self._database, found)
-        LOG.warning("the host %s is evicted: %s", host, reason)
         return found
 
     async def turn(self) -> None:
