@@ -43,6 +43,7 @@ from argosy.spec.tensor import Tensor
 from argosy.store.manifest import CONFIG, Descriptor, image_manifest, layer, package_files, parse
 from argosy.store.oci import reference
 from argosy.store.oci.credentials import find
+from prove.grpcmessages import encode_request
 from argosy.store.oci.tokens import challenge_of
 from argosy.trust import bundle
 from argosy.trust.statement import check_statement, statement
@@ -124,7 +125,7 @@ def _grpc(data: bytes) -> object:
 
 def _grpc_seeds() -> list[bytes]:
     request = rest.Request([Tensor("x", "FP32", np.ones((2, 4), np.float32))], "1", {"k": True})
-    return [grpc.encode_request("m", "1", request, use_raw=raw).SerializeToString() for raw in (False, True)]
+    return [encode_request("m", "1", request, use_raw=raw).SerializeToString() for raw in (False, True)]
 
 
 def _compressed(data: bytes) -> object:

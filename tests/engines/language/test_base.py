@@ -22,7 +22,7 @@ def test_metrics_of_llamacpp() -> None:
         "llamacpp:requests_processing 2\nllamacpp:requests_deferred 1\nllamacpp:predicted_tokens_seconds nan\n"
     )
     load = LlamaCpp().load(samples(text))
-    assert load == Load(running=2, waiting=1, input=10, cached=4, output=8, steps=23)
+    assert load == Load(running=2, waiting=1, input=10, cached=4, output=8, decoded=9, steps=23)
     assert load.busy == 3
 
 
