@@ -43,11 +43,11 @@ from argosy.spec.tensor import Tensor
 from argosy.store.manifest import CONFIG, Descriptor, image_manifest, layer, package_files, parse
 from argosy.store.oci import reference
 from argosy.store.oci.credentials import find
-from prove.grpcmessages import encode_request
 from argosy.store.oci.tokens import challenge_of
 from argosy.trust import bundle
 from argosy.trust.statement import check_statement, statement
 from attack import devices
+from prove.grpcmessages import encode_request
 
 LIMIT = 4 * 1024 * 1024
 ROWS = TensorSpec(name="x", datatype="FP32", shape=(-1, 4))
