@@ -92,6 +92,7 @@ async def _clean(home: Home, settings: Settings) -> bool:
     token.path(home).unlink(missing_ok=True)
     home.labels.unlink(missing_ok=True)
     home.devices.unlink(missing_ok=True)
+    home.slots.unlink(missing_ok=True)
     shutil.rmtree(folder(home), ignore_errors=True)
     return gateway_ended or bool(processes) or left
 
