@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
         for kind in kinds
     }
     one = [
-        Supply(id=gpu, provider="any", region="any", gpu=gpu, price=price * 8, count=8, quota=100)
+        Supply(id=gpu, provider="any", region="any", gpu=gpu, price=price * 8, count=8, unit="gpu", quota=100)
         for gpu, price in least.items()
     ]
     print(f"Llama-2-70B, {len(kinds)} kinds, {len(offered)} offers; $ per hour\n  {'rate':>5}{'Mélange':>10}", end="")

@@ -12,7 +12,7 @@ import sys
 
 import numpy as np
 
-from argosy.capacity.packing import Ask, Machine, Packing, Rule
+from argosy_simulators.packing import Ask, Machine, Packing, Rule
 
 RULES: tuple[Rule, ...] = ("best", "fgd", "argosy")
 NODES, SEEDS, GOAL = 300, 10, 0.9

@@ -1,9 +1,10 @@
 """Whether a plan is what it says: computed anew from the problem, with nothing of what made the plan."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from argosy.capacity.planner.problem import Costs, Demand, Plan, Problem, Profile, Supply
+from argosy.capacity.planner.problem import Costs, Demand, Plan, Problem, Profile, Rented, Supply
+from argosy.capacity.slices import arrange
 
 TOLERANCE = 1e-5
 
@@ -27,6 +28,7 @@ class Check:
         if unknown:
             yield from (f"{placement} names no supply with a profile" for placement in unknown)
             return
+        yield from self._machines()
         yield from self._capacity()
         yield from self._demand()
         costs = self._costs()
@@ -49,17 +51,32 @@ class Check:
         """The placements that requests are sent to."""
         return {(self.problem.demands[at].model, variant, supply) for at, variant, supply in self.plan.flows}
 
-    def _capacity(self) -> Iterator[str]:
-        used = defaultdict[str, int](int)
+    def _machines(self) -> Iterator[str]:
+        used, slices = defaultdict[str, int](int), defaultdict[str, Counter[str]](Counter)
         for placement, count in self.plan.replicas.items():
             found = self.found(*placement)
             assert found is not None
-            used[placement[2]] += count * found[0].gpus
+            if found[0].slice:
+                slices[placement[2]][found[0].slice] += count
+            else:
+                used[placement[2]] += count * found[0].gpus
             if count < 0 or count != int(count):
                 yield f"{placement} has {count} replicas"
-        for supply, gpus in used.items():
-            if gpus > self.supplies[supply].gpus:
-                yield f"{supply} has {self.supplies[supply].gpus} GPUs, the plan takes {gpus}"
+        for name in {*used, *slices}:
+            supply, rented = self.supplies[name], self.plan.rented.get(name, Rented(count=0, hourly=0.0, unused=0.0))
+            there, cuts = rented.count * (supply.count if supply.unit == "machine" else 1), Counter[str]()
+            for cut, count in rented.cuts:
+                cuts.update({each: count * cut.count(each) for each in cut})
+                if arrange(supply.gpu, cut) is None:
+                    yield f"{name} cannot be cut as {', '.join(cut)}"
+            if slices[name] - cuts:
+                yield f"{name} is not cut into {slices[name] - cuts}"
+            if there > supply.gpus:
+                yield f"{name} has {supply.gpus} GPUs, the plan rents {there}"
+            if used[name] + sum(count for _, count in rented.cuts) > there:
+                yield f"{there} GPUs of {name} have no room for {used[name]} and {rented.cuts}"
+
+    def _capacity(self) -> Iterator[str]:
         work = defaultdict[tuple[str, str, str], float](float)
         for (at, variant, supply), rate in self.plan.flows.items():
             demand = self.problem.demands[at]
@@ -95,13 +112,14 @@ class Check:
                 yield f"of {wanted:.6g}/s of demand {at}, {served[at]:.6g} are served and {missed:.6g} are not"
 
     def _costs(self) -> Costs:
-        machines = starts = network = 0.0
+        starts = network = 0.0
+        rented = [(self.supplies[name], each.count) for name, each in self.plan.rented.items()]
+        machines = sum(s.price * n / (1 if s.unit == "machine" else s.count) for s, n in rented)
         for placement, count in self.plan.replicas.items():
             found = self.found(*placement)
             assert found is not None
             profile, supply = found
-            price = supply.price * profile.gpus / supply.count
-            machines += price * count
+            price = supply.price * profile.part(supply)
             weights = profile.weights / 1e9 * self.problem.transfer.get(supply.region, 0.0)
             started = max(0, count - self.problem.running.get(placement, 0))
             starts += started * (price * profile.start / 3600 + weights) / self.problem.horizon

@@ -104,6 +104,7 @@ def supplies(random: np.random.Generator, regions: dict[str, str], gpus: list[st
                         gpu=gpu,
                         market=market,
                         count=8,
+                        unit="gpu",
                         price=round(8 * price * jitter, 4),
                         quota=int(random.integers(1, machines + 1)),
                     )

@@ -75,6 +75,9 @@ def test_what_to_run_what_it_costs_and_why(run, plan):
         ("model: chat, area: us", "model: cat, area: us", "there is no model 'cat'"),
         ("gpu: A10G, price", "gpu: L4, price", "supply: 'aws/oregon/L4' is there twice"),
         ("gpu: A10G, price", "gpu: Z9, price", "supply: no profile is for the GPU 'Z9' of aws/oregon/Z9"),
+        ("latency: 0.2", "slice: 1g.5gb", "MIG cuts no '1g.5gb' from L4; its profiles: none"),
+        ("latency: 0.2", "gpus: 2, slice: 1g", "slice 1g is of one GPU, gpus cannot be 2"),
+        ("price: 2.0", "unit: rack, price: 2.0", "supply[1].unit is 'machine', 'gpu', not 'rack'"),
         ("region: oregon, gpu: A10G", "region: mars, gpu: A10G", "supply: rtt has no region 'mars'"),
         ("oregon: west", "oregon: We st", "regions: 'We st' is not valid"),
     ],
@@ -85,6 +88,38 @@ def test_plans_that_are_refused(run, plan, wrong, right, message):
     answer = run("place", str(plan))
     assert message in answer.stderr
     assert answer.exit_code == 2
+
+
+CUT = """
+models:
+  chat: {profiles: [{gpu: H100, slice: 4g.40gb, rates: 3}, {gpu: L4, rates: 1}]}
+  rank: {profiles: [{gpu: H100, slice: 3g.40gb, rates: 3}, {gpu: L4, rates: 1}]}
+  wide: {profiles: [{gpu: A100, gpus: 2, rates: 3}]}
+demand:
+  - {model: chat, area: us, rate: 3}
+  - {model: rank, area: us, rate: 3}
+  - {model: wide, area: us, rate: 3}
+rtt: {us: {oregon: 0.02}}
+supply:
+  - {provider: own, region: oregon, gpu: H100, price: 2.5, quota: 2}
+  - {provider: own, region: oregon, gpu: L4, price: 0.8, quota: 8}
+  - {provider: own, region: oregon, gpu: A100, count: 8, price: 16, quota: 1}
+"""
+
+
+def test_gpus_that_are_cut_and_machines_that_are_paid_whole(run, plan):
+    plan.write_text(CUT)
+    found = json.loads(run("place", str(plan), "--json").stdout)
+    assert found["cost"] == pytest.approx(18.5)
+    assert [(each["supply"], each["count"], each["unused"]) for each in found["rented"]] == [
+        ("own/oregon/H100", 1, pytest.approx(0.0)),
+        ("own/oregon/A100x8", 1, pytest.approx(12.0)),
+    ]
+    told = run("place", str(plan)).stdout
+    assert "own/oregon/H100: GPUs are cut: 1 x 3g.40gb + 4g.40gb" in told
+    assert "own/oregon/A100x8: of 1 machine, 12.00 $/h is not used" in told
+    plan.write_text(CUT.replace("count: 8", "count: 8, unit: gpu"))
+    assert json.loads(run("place", str(plan), "--json").stdout)["cost"] == pytest.approx(6.5)
 
 
 def test_demands_that_are_in_each_others_way_are_named(run, plan):

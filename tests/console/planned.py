@@ -3,7 +3,7 @@
 import msgspec
 
 from argosy.spec.placement import DeclaredDemand, DeclaredModel, DeclaredProfile, DeclaredSupply, PlacementFile
-from argosy.spec.plan import Alternative, KeptPlan, MadePlan, PlannedReplicas, Unserved
+from argosy.spec.plan import Alternative, KeptPlan, MadePlan, PlannedReplicas, RentedSupply, Unserved
 from argosy.store.database import Database
 from argosy.store.ledger import Cause
 from argosy.store.plans import Plans
@@ -47,6 +47,12 @@ def planned(database: Database, now: float, hostile: str) -> Plans:
         rates=(9.0,),
         prices={"aws/oregon/L4": 0.8},
         regions=("west", "east"),
+        rented=(
+            RentedSupply(supply=l4[2], unit="gpu", count=3, hourly=2.4, unused=0.0),
+            RentedSupply(
+                supply=h100[2], unit="machine", count=1, hourly=2.5, unused=1.25, cuts=((("3g.40gb", hostile), 1),)
+            ),
+        ),
     )
     plan = KeptPlan(number=0, made=now - 3600, state="current", why="argosy place", plan=made, numbers={})
     store.keep(FILE, plan, Cause(actor="ann"))

@@ -1,19 +1,13 @@
-"""How a GPU is cut into slices that isolate models, and which models may share one that does not. Pure.
-
-`slices.toml` says what MIG and MPS offer. Without isolation two models share a GPU only where a measurement says how
-much slower each is beside the other, and both still hold what they promise: an unknown pair shares nothing.
-"""
+"""How a GPU is cut into slices that isolate models: what `slices.toml` says of MIG and MPS. Pure."""
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 import msgspec
 
 from argosy.spec.errors import InvalidArgument
-
-GIB = 1 << 30
 
 
 class Slice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,27 +47,45 @@ def cuts() -> Cuts:
     return msgspec.convert(tomllib.loads(Path(__file__).with_suffix(".toml").read_text()), Cuts)
 
 
-def smallest(gpu: str, share: float, memory: float) -> Slice | None:
-    """The smallest slice of a kind of GPU with so much of its compute and so many bytes; None where MIG has none."""
+def size(gpu: str, name: str) -> Slice:
+    """A profile of a kind of GPU. Raises InvalidArgument where there is none of that name."""
     cut = cuts().mig.get(gpu)
-    if cut is None:
-        return None
-    for each in cut.profiles:
-        if each.compute / cut.slices[0] >= share - 1e-9 and each.gib * GIB >= memory:
-            return each
-    return None
+    found = {each.name: each for each in cut.profiles} if cut else {}
+    if name not in found:
+        raise InvalidArgument(f"MIG cuts no '{name[:40]}' from {gpu[:40]}; its profiles: {', '.join(found) or 'none'}")
+    return found[name]
+
+
+def share(gpu: str, name: str) -> float:
+    """What part of a GPU one slice is: the mean of its compute and of its memory, so that no way to cut a GPU gives
+    more than the whole."""
+    one, whole = size(gpu, name), cuts().mig[gpu].slices
+    return (one.compute / whole[0] + one.memory / whole[1]) / 2
+
+
+@cache
+def ways(gpu: str, names: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
+    """How often each of these profiles can be on one GPU together, such that none fits beside them any more."""
+    known = {(0,) * len(names)}
+    full, open_ = set[tuple[int, ...]](), list(known)
+    while open_:
+        counts = open_.pop()
+        more = [tuple(n + (at == nth) for at, n in enumerate(counts)) for nth in range(len(names))]
+        more = [each for each in more if arrange(gpu, [n for n, k in zip(names, each, strict=True) for _ in range(k)])]
+        if not more:
+            full.add(counts)
+        open_ += set(more) - known
+        known |= set(more)
+    return tuple(sorted(full, reverse=True))
 
 
 def arrange(gpu: str, names: Sequence[str]) -> tuple[int, ...] | None:
     """At which memory slice each profile begins, if they fit on one GPU together; else None. Raises InvalidArgument for
     a name that is none."""
-    cut = cuts().mig.get(gpu)
-    known = {each.name: each for each in cut.profiles} if cut else {}
-    unknown = next((name for name in names if name not in known), None)
-    if cut is None or unknown is not None:
-        raise InvalidArgument(f"MIG cuts no '{unknown or ''}' from {gpu}; its profiles: {', '.join(known) or 'none'}")
-    wanted = [known[name] for name in names]
-    if sum(each.compute for each in wanted) > cut.slices[0]:
+    if not names:
+        return ()
+    wanted = [size(gpu, name) for name in names]
+    if sum(each.compute for each in wanted) > cuts().mig[gpu].slices[0]:
         return None
     order = sorted(range(len(wanted)), key=lambda at: (-wanted[at].memory, len(wanted[at].starts)))
     found: dict[int, int] = {}
@@ -91,26 +103,3 @@ def arrange(gpu: str, names: Sequence[str]) -> tuple[int, ...] | None:
         return False
 
     return tuple(found[at] for at in range(len(wanted))) if fill(0, 0) else None
-
-
-class Pair(msgspec.Struct, frozen=True, kw_only=True):
-    """How many times slower (p99) `model` was measured to be beside `other` on one GPU."""
-
-    model: str
-    other: str
-    slower: float
-
-
-class Neighbours:
-    """Which models may share a GPU: both directions are measured, and neither is slower than it may be (`room`, by
-    model: what it promises over what it takes alone)."""
-
-    def __init__(self, pairs: Sequence[Pair], room: Mapping[str, float]) -> None:
-        self._slower = {(each.model, each.other): each.slower for each in pairs}
-        self._room = room
-
-    def __call__(self, model: str, other: str) -> bool:
-        return all(
-            self._slower.get(pair, float("inf")) <= self._room.get(pair[0], 1.0)
-            for pair in ((model, other), (other, model))
-        )

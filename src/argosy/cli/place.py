@@ -40,7 +40,7 @@ def place(
     dollars an hour. No plan costs less than the bound. Where not all demand can be served, the demands that are
     in each other's way are named, and nothing is applied. JSON: {cost, bound, gap, seconds, kept, costs, placements:
     [{model, variant, supply, region, replicas, hourly, share}], unserved: [{demand, model, rate}], reasons, rates,
-    prices, regions, applied}.
+    prices, regions, rented: [{supply, unit, count, hourly, unused, cuts}], applied}.
 
     \b
     Example:
@@ -123,8 +123,8 @@ def _offers(source: str, file: Path) -> "list[Offer]":
 def _render(shown: dict[str, Any], explained: bool, given: dict[str, dict[str, int]]) -> None:
     import msgspec
 
-    from argosy.regions.placing import sentence
-    from argosy.spec.plan import Alternative
+    from argosy.regions.placing import renting, sentence
+    from argosy.spec.plan import Alternative, RentedSupply
 
     columns: Columns = {name: name for name in ("model", "variant", "supply", "replicas")}
     hourly: Columns = {"$/h": ("hourly", "{:,.3f}".format), "share": ("share", "{:.0%}".format)}
@@ -134,6 +134,8 @@ def _render(shown: dict[str, Any], explained: bool, given: dict[str, dict[str, i
         f"\n{shown['cost']:,.3f} $/h ({parts}), {shown['cost'] * DAY:,.2f} $/day; no plan costs less than "
         f"{shown['bound']:,.3f}: a gap of at most {shown['gap']:.2%}, found in {shown['seconds']:.1f} s"
     )
+    for told in filter(None, (renting(msgspec.convert(each, RentedSupply)) for each in shown["rented"])):
+        click.echo(told)
     if shown["kept"]:
         click.echo("what runs is kept: another plan would save too little")
     for each in shown["unserved"]:

@@ -11,7 +11,7 @@ from argosy.api.regions import RegionStatus, Which
 from argosy.console.chart import Bubble
 from argosy.console.pages import Console, PageRequest
 from argosy.console.words import money, rate
-from argosy.regions.placing import instead
+from argosy.regions.placing import instead, renting
 from argosy.regions.wire import RegionEndpoint
 from argosy.spec.plan import Alternative, KeptPlan, PlannedReplicas
 from argosy.store.regions import Replicas
@@ -83,8 +83,9 @@ async def plans(console: Console, ask: PageRequest) -> Response:
     chosen = next(iter((*asked, *current, *every)), None)
     proposed = next((each for each in every if each.state == "proposed" and each != chosen), None)
     choices, problem = _choices(chosen) if chosen else [], console.services.plans.problem
+    rented = [told for each in (chosen.plan.rented if chosen else ()) if (told := renting(each))]
     found: dict[str, Any] = {"plans": every, "chosen": chosen, "proposed": proposed, "choices": choices}
-    return console.render(ask, "plans.html", problem=problem, **found)
+    return console.render(ask, "plans.html", problem=problem, rented=rented, **found)
 
 
 def _choices(plan: KeptPlan) -> list[Choice]:

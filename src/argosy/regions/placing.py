@@ -1,6 +1,6 @@
 """From a plan's file to a plan that can be kept, to the numbers of replicas that regions are given. Pure."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
@@ -12,7 +12,7 @@ from argosy.capacity.planner.whole import solve
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.offer import Offer
 from argosy.spec.placement import DeclaredSupply, PlacementFile, Running
-from argosy.spec.plan import Alternative, MadePlan, Numbers, PlannedReplicas, Unserved
+from argosy.spec.plan import Alternative, MadePlan, Numbers, PlannedReplicas, RentedSupply, Unserved
 
 NOWHERE = ("",)
 """No region has this name: to a planner, none at all would mean all of them."""
@@ -55,6 +55,11 @@ def make(
         rates=tuple(each.rate or 0.0 for each in demand),
         prices={each.id: each.price for each in problem.supplies},
         regions=tuple(sorted({region_of(declared, each.region) for each in problem.supplies})),
+        rented=tuple(
+            RentedSupply(supply=each.id, unit=each.unit, **msgspec.structs.asdict(plan.rented[each.id]))
+            for each in problem.supplies
+            if each.id in plan.rented
+        ),
     )
 
 
@@ -133,6 +138,20 @@ def again(
     return msgspec.structs.replace(declared, demand=demand, supply=left, offers="", quotas=(), running=runs)
 
 
+def renting(each: RentedSupply) -> str:
+    """What is rented and not used, and how GPUs are cut; empty where neither is."""
+    found = [f"{count} x {_cut(slices)}" for slices, count in each.cuts]
+    told = [f"GPUs are cut: {', '.join(found)}"] if found else []
+    if each.unused * 100 >= 1:
+        what = "machine" if each.unit == "machine" else "GPU"
+        told.append(f"of {each.count} {what}{'s' if each.count != 1 else ''}, {each.unused:,.2f} $/h is not used")
+    return f"{each.supply}: {'; '.join(told)}" if told else ""
+
+
+def _cut(slices: tuple[str, ...]) -> str:
+    return " + ".join(f"{count} {name}" if count > 1 else name for name, count in Counter(slices).items())
+
+
 def sentence(each: Alternative) -> str:
     """What a choice saves, in money."""
     what = f"{each.replicas} x {_place(each.place)}"
@@ -180,7 +199,7 @@ def _missing(problem: Problem, number: int) -> str:
 
 def _placements(declared: PlacementFile, problem: Problem, plan: Plan) -> Iterable[PlannedReplicas]:
     supplies = {each.id: each for each in problem.supplies}
-    gpus = {(each.model, each.variant, each.gpu): each.gpus for each in problem.profiles}
+    profiles = {(each.model, each.variant, each.gpu): each for each in problem.profiles}
     rates, totals = defaultdict[tuple[str, str, str], float](float), defaultdict[str, float](float)
     for (demand, variant, supply), rate in plan.flows.items():
         model = problem.demands[demand].model
@@ -194,6 +213,6 @@ def _placements(declared: PlacementFile, problem: Problem, plan: Plan) -> Iterab
             supply=supply,
             region=region_of(declared, there.region),
             replicas=replicas,
-            hourly=there.price / there.count * gpus[model, variant, there.gpu] * replicas,
+            hourly=there.price * profiles[model, variant, there.gpu].part(there) * replicas,
             share=rates[model, variant, supply] / totals[model] if totals[model] else 0.0,
         )

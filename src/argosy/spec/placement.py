@@ -5,7 +5,7 @@ Money is in US dollars, prices are per hour of a whole machine, times are in sec
 """
 
 import math
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
@@ -16,25 +16,32 @@ from argosy.spec.region import check_region
 from argosy.spec.strict import Amount, Count, Declaration, Positive, Share, repeated
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
+Unit = Literal["machine", "gpu"]
 Quota = Annotated[int, Meta(ge=0, le=1_000_000)]
 MOST = 20_000
 """Demands, supplies and profiles of a file, each."""
 
 
 class DeclaredProfile(Declaration, frozen=True, kw_only=True):
-    """What one replica does on a kind of GPU, of which it takes `gpus` of one machine: requests per second, such that
-    `latency` holds. Both are one number, or a number by bucket. `start`: until a new replica serves; `weights`: bytes
-    that are moved to where it starts."""
+    """What one replica does on a kind of GPU, of which it takes `gpus` of one machine, or a `slice` of one, which is a
+    profile of MIG (`1g.10gb`): requests per second, such that `latency` holds. Both are one number, or a number by
+    bucket. `start`: until a new replica serves; `weights`: bytes that are moved to where it starts."""
 
     gpu: Name
     rates: Positive | dict[str, Positive]
     latency: Amount | dict[str, Amount] = 0.0
     variant: str = ""
     gpus: Count = 1
+    slice: str = ""
     start: Amount = 0.0
     weights: Amount = 0.0
 
     where: ClassVar[str] = "profiles: "
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.slice and self.gpus != 1:
+            raise InvalidArgument(f"profiles: slice {self.slice} is of one GPU, gpus cannot be {self.gpus}")
 
 
 class DeclaredModel(Declaration, frozen=True, kw_only=True):
@@ -70,8 +77,9 @@ class DeclaredDemand(Declaration, frozen=True, kw_only=True):
 
 
 class DeclaredSupply(Declaration, frozen=True, kw_only=True):
-    """Machines of one kind in one place, `quota` of them at most, each with `count` GPUs. What has the same `domain`
-    can be lost at once; without it, what is of one provider and region."""
+    """Machines of one kind in one place, `quota` of them at most, each with `count` GPUs. `unit` says what is rented:
+    whole machines, or single GPUs of them for their share of the price. What has the same `domain` can be lost at
+    once; without it, what is of one provider and region."""
 
     provider: Name
     region: Name
@@ -80,6 +88,7 @@ class DeclaredSupply(Declaration, frozen=True, kw_only=True):
     quota: Quota
     market: Market = "on_demand"
     count: Count = 1
+    unit: Unit = "machine"
     domain: str = ""
     available: Share | None = None
     trusted: bool = True

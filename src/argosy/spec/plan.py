@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from argosy.spec.placement import Unit
+
 Replicas = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 PlanState = Literal["proposed", "current", "past"]
 Numbers = dict[str, dict[str, Replicas]]
@@ -44,6 +46,18 @@ class Unserved(msgspec.Struct, frozen=True, kw_only=True):
     rate: float
 
 
+class RentedSupply(msgspec.Struct, frozen=True, kw_only=True):
+    """What a plan rents of a supply: `count` machines or GPUs (`unit`), which cost `hourly`; replicas stand for all but
+    `unused` of it. `cuts`: how many GPUs are cut into which slices."""
+
+    supply: str
+    unit: Unit
+    count: int
+    hourly: float
+    unused: float
+    cuts: tuple[tuple[tuple[str, ...], int], ...] = ()
+
+
 class MadePlan(msgspec.Struct, kw_only=True):
     """A plan: `cost` is per hour, of the parts `costs`; no plan costs less than `bound`. `kept`: what ran goes on,
     since another plan would save too little. It was made with the `rates` of the demands, in their order, and the
@@ -61,6 +75,7 @@ class MadePlan(msgspec.Struct, kw_only=True):
     rates: tuple[float, ...]
     prices: dict[str, float]
     regions: tuple[str, ...]
+    rented: tuple[RentedSupply, ...] = ()
 
 
 class KeptPlan(msgspec.Struct, frozen=True, kw_only=True):

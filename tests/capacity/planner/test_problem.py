@@ -38,5 +38,7 @@ def test_what_can_be_had_is_whole_machines():
 
 
 def test_the_gap_is_a_share_of_the_cost():
-    plan = Plan(replicas={}, flows={}, unserved={}, costs=Costs(machines=4.0), bound=3.0, prices={}, seconds=0.0)
+    plan = Plan(
+        replicas={}, flows={}, unserved={}, costs=Costs(machines=4.0), bound=3.0, prices={}, rented={}, seconds=0.0
+    )
     assert (plan.cost, plan.gap) == (4.0, 0.25)

@@ -212,7 +212,7 @@ def test_a_plan_anew_leaves_what_is_lost():
 @pytest.mark.parametrize(
     ("fields", "fault"),
     [
-        ({"replicas": {("m", "", "a"): 9}}, "takes 9"),
+        ({"replicas": {("m", "", "a"): 9}}, "no room for 9"),
         ({"replicas": {("m", "", "a"): 1}}, "is sent what takes"),
         ({"replicas": {("m", "", "x"): 1}}, "names no supply"),
         ({"flows": {}}, "are served"),

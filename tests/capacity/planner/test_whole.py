@@ -2,7 +2,7 @@ from random import Random
 
 import pytest
 
-from argosy.capacity.planner.problem import Demand, Problem, Profile, Supply
+from argosy.capacity.planner.problem import Demand, Problem, Profile, Rented, Supply
 from argosy.capacity.planner.solve import solve as search
 from argosy.capacity.planner.whole import solve
 from prove.plancheck import check
@@ -49,6 +49,9 @@ def test_residency_and_strangers():
 def test_a_machine_has_to_have_the_gpus_of_a_replica():
     plan = solve(problem(supply("small", price=0.1), supply("large", price=8.0, count=4), gpus=2))
     assert plan.replicas == {("m", "", "large"): 3}
+    assert plan.costs.machines == 16.0
+    assert plan.rented["large"] == Rented(count=2, hourly=16.0, unused=4.0)
+    plan = solve(problem(supply("large", price=8.0, count=4, unit="gpu"), gpus=2))
     assert plan.costs.machines == 12.0
 
 

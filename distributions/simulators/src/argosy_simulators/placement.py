@@ -14,6 +14,7 @@ import msgspec
 
 from argosy.capacity.planner.problem import Placement, Problem
 from argosy.capacity.planner.reasons import settled
+from argosy.capacity.planner.rent import rent
 from argosy.capacity.planner.whole import Option, options, solve, why_not
 from argosy.spec.errors import InvalidArgument
 
@@ -108,10 +109,11 @@ def greedy(problem: Problem) -> Replicas:
         ]
         for option in sorted(able, key=price):
             rate, had = option.profile.rates[demand.bucket], load.get(option.place, 0.0)
-            spare = math.ceil(had - 1e-9) - had + left[option.supply.id] // option.profile.gpus
+            spare = math.ceil(had - 1e-9) - had + left[option.supply.id] // option.profile.takes(option.supply)
             taken = min(wanted, spare * rate)
             new = had + taken / rate
-            left[option.supply.id] -= (math.ceil(new - 1e-9) - math.ceil(had - 1e-9)) * option.profile.gpus
+            more = math.ceil(new - 1e-9) - math.ceil(had - 1e-9)
+            left[option.supply.id] -= more * option.profile.takes(option.supply)
             load[option.place], wanted = new, wanted - taken
             if wanted <= 1e-9:
                 break
@@ -120,7 +122,6 @@ def greedy(problem: Problem) -> Replicas:
 
 def replay(problem: Problem, log: DemandLog, policy: Policy, name: str) -> PlacementRun:
     """A policy on a log, from its second time on; what the first needs is there at the begin."""
-    price = {each.place: each.price for each in options(problem)}
     start = {each.place: each.start * problem.horizon for each in options(problem)}
     running = dict(policy(asked(problem, log.rates[0], {})))
     cost = starts = missed = total = 0.0
@@ -133,7 +134,7 @@ def replay(problem: Problem, log: DemandLog, policy: Policy, name: str) -> Place
             starts += start[place] * max(0, more)
         running = wanted
         broken += solve(asked(problem, before, running), seconds=5, keep=True).costs.reserve > 1e-6
-        cost += sum(price[place] * count for place, count in running.items()) * log.hours
+        cost += sum(each.hourly for each in rent(problem, running).values()) * log.hours
         real = msgspec.structs.replace(asked(problem, now, running), headroom=0.0, loss_floor=0.0, spot_share=1.0)
         missed += sum(solve(real, seconds=5, keep=True, goal="unserved").unserved.values())
         total += sum(now)

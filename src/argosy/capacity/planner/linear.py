@@ -116,15 +116,15 @@ class Program:
         high = np.full(self.rows, np.inf)
         if quota is not None:
             high[own:] = np.maximum(quota[self.supplies], 0.0)
-        cost = np.concatenate(list(costs) or [each.cost for each in self.blocks])
+        self.cost = np.concatenate(list(costs) or [each.cost for each in self.blocks])
         integers = np.zeros(self.columns, np.int32)
         if whole:
             for at, made in enumerate(self.blocks):
                 integers[self.start[at] : self.start[at] + len(chosen[at].cost) + len(made.kept)] = 1
         self.solver = solver(NEED)
         self.solver.passModel(
-            self.columns, self.rows, len(value), 1, 1, 0.0, cost, np.zeros(self.columns), self.upper.copy(), low, high,
-            starts.astype(np.int32), row[order].astype(np.int32), value[order].astype(float), integers,
+            self.columns, self.rows, len(value), 1, 1, 0.0, self.cost, np.zeros(self.columns), self.upper.copy(), low,
+            high, starts.astype(np.int32), row[order].astype(np.int32), value[order].astype(float), integers,
         )  # fmt: skip
         self.whole = whole
 
@@ -151,9 +151,14 @@ class Program:
         for name, value in options.items():
             set_option(name, value)
         self.solver.run()
-        info, solution = self.solver.getInfo(), self.solver.getSolution()
-        values, duals = np.array(solution.col_value), np.array(solution.row_dual)
+        info, values = self.solver.getInfo(), np.array(self.solver.getSolution().col_value)
         done = info.primal_solution_status == 2 and len(values) == self.columns
+        if done and abs(info.objective_function_value - self.cost @ values) > 1e-6 * (1 + abs(self.cost @ values)):
+            # HiGHS 1.16 can return what the search began at as the best, with the cost of what presolve found instead.
+            self.solver.clearSolver()
+            self.solver.run()
+            info, values = self.solver.getInfo(), np.array(self.solver.getSolution().col_value)
+        duals = np.array(self.solver.getSolution().row_dual)
         own = int(self.first[-1])
         return Solved(
             values=_split(values, self.start),

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from argosy.capacity.planner.problem import Demand, Placement, Problem, Profile
+from argosy.capacity.planner.problem import Demand, Placement, Problem, Profile, Supply
+from argosy.capacity.slices import ways
 
 Array = np.ndarray[Any, np.dtype[Any]]
 COMMON = ("supplies", "rtt", "egress", "transfer", "loss_floor", "spot_share", "headroom", "horizon")
@@ -90,7 +91,8 @@ def _running(problem: Problem, placements: Sequence[Placement]) -> Array:
 
 
 class Sites:
-    """What every model meets: supplies by index."""
+    """What every model meets: supplies by index. Of their `gpus` the `quota` is placed: a GPU is cut into slices of
+    one size, and with several sizes the last one of each may not be full."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem, supplies = problem, problem.supplies
@@ -98,7 +100,11 @@ class Sites:
         place = {region: at for at, region in enumerate(self.regions)}
         self.region = np.array([place[each.region] for each in supplies], int)
         self.trusted = np.array([each.trusted for each in supplies], bool)
-        self.quota = np.array([each.gpus for each in supplies], float)
+        self.gpus = np.array([each.gpus for each in supplies], float)
+        slices = defaultdict[str, set[str]](set)
+        for each in problem.profiles:
+            slices[each.gpu] |= {each.slice} - {""}
+        self.quota = np.maximum(self.gpus - [max(0, len(slices[each.gpu]) - 1) for each in supplies], 0.0)
         self.by_gpu = defaultdict[str, list[int]](list)
         for at, each in enumerate(supplies):
             self.by_gpu[each.gpu].append(at)
@@ -144,14 +150,13 @@ def _part(sites: Sites, model: str, demands: Sequence[int], profiles: Sequence[P
     egress = sites.egress[sites.region[at[leader]]]
     each_sent = np.array([each.sent for each in first])
     supplies = [problem.supplies[each] for each in _ints(at)]
-    share = np.array([profile.gpus / supply.count for (profile, _), supply in zip(offers, supplies, strict=True)])
-    price = np.array([each.price for each in supplies]) * share
+    price = np.array([s.price * p.part(s) for (p, _), s in zip(offers, supplies, strict=True)])
     weights = np.array(
         [p.weights / 1e9 * problem.transfer.get(s.region, 0.0) for (p, _), s in zip(offers, supplies, strict=True)]
     )
     waits = np.array([profile.start / 3600 for profile, _ in offers])
     placement = [(model, p.variant, s.id) for (p, _), s in zip(offers, supplies, strict=True)]
-    gpus = np.array([float(profile.gpus) for profile, _ in offers])
+    gpus = np.array([takes(p, s) for (p, _), s in zip(offers, supplies, strict=True)])
     load = rate[flow_class] / speed[flow_class, flow_group]
     cells, rules, short = _rules(sites, first, rate, reach[:, leader] * speed, group, at)
     return ModelPart(
@@ -178,6 +183,11 @@ def _part(sites: Sites, model: str, demands: Sequence[int], profiles: Sequence[P
         rules=rules,
         short=short,
     )
+
+
+def takes(profile: Profile, supply: Supply) -> float:
+    """GPUs of a supply: of one that is cut, an equal part."""
+    return 1 / max(map(max, ways(profile.gpu, (profile.slice,)))) if profile.slice else float(profile.takes(supply))
 
 
 def _reach(

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 
 import msgspec
 
+from argosy.capacity.slices import share, size
 from argosy.spec.offer import Market
+from argosy.spec.placement import Unit
 from argosy.spec.strict import require
 
 Placement = tuple[str, str, str]
@@ -15,8 +17,8 @@ Placement = tuple[str, str, str]
 
 
 class Supply(msgspec.Struct, frozen=True, kw_only=True):
-    """Machines of one kind in one place: `quota` of them at most, each with `count` GPUs. A replica pays for its share
-    of the GPUs of a machine.
+    """Machines of one kind in one place: `quota` of them at most, each with `count` GPUs. What is rented is a whole
+    machine, paid also for GPUs of it that are not used, or with the `unit` `gpu` single GPUs of machines.
 
     What has the same `domain` can be lost at once; empty: its provider and region. `available` is the share of the
     quota that can be had; None: all of it. `trusted` is false for machines of strangers.
@@ -30,9 +32,15 @@ class Supply(msgspec.Struct, frozen=True, kw_only=True):
     quota: int
     market: Market = "on_demand"
     count: int = 1
+    unit: Unit = "machine"
     domain: str = ""
     available: float | None = None
     trusted: bool = True
+
+    @property
+    def rented(self) -> int:
+        """GPUs that are rented at a time."""
+        return self.count if self.unit == "machine" else 1
 
     @property
     def gpus(self) -> int:
@@ -65,7 +73,8 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
-    """What one replica of a variant of a model does on a kind of GPU, of which it takes `gpus` of one machine.
+    """What one replica of a variant of a model does on a kind of GPU, of which it takes `gpus` of one machine, or a
+    `slice` of one: a profile of MIG.
 
     `rates`: requests per second by bucket, if it does nothing else, such that `latency` (seconds by bucket; none given:
     0) holds; a bucket that is not named cannot be served. `start`: seconds until a new replica serves.
@@ -77,8 +86,21 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     latency: Mapping[str, float] = msgspec.field(default_factory=dict[str, float])
     variant: str = ""
     gpus: int = 1
+    slice: str = ""
     start: float = 0.0
     weights: float = 0.0
+
+    def takes(self, supply: Supply) -> int:
+        """GPUs that a replica takes of a supply, 1 for a slice of one. Of a machine that is rented whole a half, a
+        quarter or an eighth of its GPUs, or one, so that replicas of all sizes fit beside each other."""
+        taken = self.gpus if supply.unit == "gpu" or self.gpus == 1 else supply.count
+        while taken % 2 == 0 and taken // 2 >= self.gpus:
+            taken //= 2
+        return taken
+
+    def part(self, supply: Supply) -> float:
+        """The part of the price of a machine that a replica stands for."""
+        return (share(self.gpu, self.slice) if self.slice else self.takes(supply)) / supply.count
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,12 +144,27 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
                 "a profile's rates must be finite and above 0": all(
                     0 < rate < 1e12 for each in self.profiles for rate in each.rates.values()
                 ),
-                "a profile takes 1 or more GPUs": all(each.gpus >= 1 for each in self.profiles),
+                "a profile takes 1 or more GPUs, or a slice of one": all(
+                    each.gpus == 1 if each.slice else each.gpus >= 1 for each in self.profiles
+                ),
                 "loss_floor and spot_share must be from 0 to 1": 0 <= self.loss_floor <= 1
                 and 0 <= self.spot_share <= 1,
                 "headroom must be 0 or more, horizon above 0": 0 <= self.headroom < 1e3 and 0 < self.horizon < 1e9,
             },
         )
+        for each in self.profiles:
+            if each.slice:
+                size(each.gpu, each.slice)
+
+
+class Rented(msgspec.Struct, frozen=True, kw_only=True):
+    """What is rented of a supply: `count` of its units (machines, or GPUs), which cost `hourly`; replicas stand for all
+    of it but `unused`. `cuts`: how many of its GPUs are cut into which slices."""
+
+    count: int
+    hourly: float
+    unused: float
+    cuts: tuple[tuple[tuple[str, ...], int], ...] = ()
 
 
 class Costs(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,8 +186,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What to run, and who is served where.
 
     `flows`: requests per second by index of the demand, variant and supply; `unserved`: by index of the demand.
-    `bound`: no plan costs less than this. `prices`: by supply, what one GPU more of it would save in an hour, where it
-    is used up.
+    `rented`: by supply. `bound`: no plan costs less than this. `prices`: by supply, what one GPU more of it would save
+    in an hour, where it is used up.
     """
 
     replicas: Mapping[Placement, int]
@@ -159,6 +196,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     costs: Costs
     bound: float
     prices: Mapping[str, float]
+    rented: Mapping[str, Rented]
     seconds: float
 
     @property

@@ -1,25 +1,38 @@
 """A plan, and why it is as it is: what each choice saves, in money, and which demands are in each other's way. Pure."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from argosy.capacity.planner import solve as search
-from argosy.capacity.planner.problem import Placement, Plan, Problem
+from argosy.capacity.planner.problem import Placement, Plan, Problem, Rented, Supply
+from argosy.capacity.planner.rent import rent
 from argosy.capacity.planner.whole import options, solve, why_not
 from argosy.spec.plan import Alternative
 
 DAY = 24.0
 TINY = 1e-6
+NEAR = 0.01
+"""The gap above which a small problem is searched as well."""
 WHOLE = 250
 """Placements up to which a problem is solved as one program; beyond, by search."""
 
 
 def find(problem: Problem, *, seconds: float = 10.0) -> Plan:
     """The plan of least cost, or as near as the time allows. Raises MissingExtra."""
-    small = len(options(problem)) <= WHOLE
-    return solve(problem, seconds=seconds) if small else search.solve(problem, seconds=seconds)
+    if len(options(problem)) > WHOLE:
+        return search.solve(problem, seconds=seconds)
+    plan = solve(problem, seconds=0.6 * seconds)
+    if plan.gap <= NEAR:
+        return plan
+    other = search.solve(problem, seconds=0.4 * seconds)
+    cut = any(each.slice for each in problem.profiles)
+    return msgspec.structs.replace(
+        min(plan, other, key=lambda each: each.cost),
+        bound=plan.bound if cut else max(plan.bound, other.bound),
+        seconds=plan.seconds + other.seconds,
+    )
 
 
 def explain(problem: Problem, plan: Plan, *, seconds: float = 20.0) -> list[Alternative]:
@@ -29,11 +42,11 @@ def explain(problem: Problem, plan: Plan, *, seconds: float = 20.0) -> list[Alte
     large = len(options(problem)) > WHOLE
     parts = dict[str, tuple[Problem, Plan]]()
     supplies = {each.id: each for each in problem.supplies}
-    gpus = {(each.model, each.variant, each.gpu): each.gpus for each in problem.profiles}
+    profiles = {(each.model, each.variant, each.gpu): each for each in problem.profiles}
 
     def spent(place: Placement) -> float:
         supply = supplies[place[2]]
-        return plan.replicas[place] * supply.price / supply.count * gpus[place[0], place[1], supply.gpu]
+        return plan.replicas[place] * supply.price * profiles[place[0], place[1], supply.gpu].part(supply)
 
     found = list[Alternative]()
     order = sorted(plan.replicas, key=lambda each: (-spent(each), each))
@@ -66,21 +79,21 @@ def explain(problem: Problem, plan: Plan, *, seconds: float = 20.0) -> list[Alte
 
 def _alone(problem: Problem, plan: Plan, model: str) -> Problem:
     """One model, with what the others leave of the supplies."""
-    gpus = {(each.model, each.variant, each.gpu): each.gpus for each in problem.profiles}
-    supplies = {each.id: each for each in problem.supplies}
-    taken = dict.fromkeys(supplies, 0)
-    for (name, variant, supply), count in plan.replicas.items():
-        if name != model:
-            taken[supply] += count * gpus[name, variant, supplies[supply].gpu]
+    others = rent(problem, {place: count for place, count in plan.replicas.items() if place[0] != model})
     return msgspec.structs.replace(
         problem,
         demands=tuple(each for each in problem.demands if each.model == model),
         profiles=tuple(each for each in problem.profiles if each.model == model),
         supplies=tuple(
-            msgspec.structs.replace(each, quota=(each.gpus - taken[each.id]) // each.count, available=None)
+            msgspec.structs.replace(each, quota=(each.gpus - _used(others, each)) // each.count, available=None)
             for each in problem.supplies
         ),
     )
+
+
+def _used(rented: Mapping[str, Rented], supply: Supply) -> int:
+    """GPUs."""
+    return rented[supply.id].count * supply.rented if supply.id in rented else 0
 
 
 def _paid(plan: Plan) -> float:

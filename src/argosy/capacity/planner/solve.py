@@ -13,6 +13,7 @@ import numpy as np
 from argosy.capacity.planner.linear import Program, block
 from argosy.capacity.planner.parts import Array, ModelPart, Sites, parts
 from argosy.capacity.planner.problem import Costs, Placement, Plan, Problem
+from argosy.capacity.planner.rent import rent
 from argosy.capacity.planner.route import Routed, again, route
 from argosy.capacity.planner.single import Priced, choose, likely, priced, sharpened
 
@@ -48,7 +49,9 @@ class Planner:
         self._relax()
         for close in (2 * CLOSE, CLOSE):
             self._pass(close)
-        self._improve()
+        self._fill(rest=0.6 * seconds)
+        self._improve(rest=(0.3 if bool((self.unit > 1).any()) else 0.03) * seconds)
+        self._fill(rest=0.0)
         return self._close()
 
     def replan(self, problem: Problem, seconds: float = 0.2) -> Plan:
@@ -74,13 +77,15 @@ class Planner:
             for model in sorted(changed, key=self._loss, reverse=True):
                 if self._loss(model) > self._slack():
                     self._again([model], tolls, count=2, nodes=10)
-        self._improve(lacks=_lacks(routed.values()) + 0.01)
+        self._improve(rest=0.03 * seconds, lacks=_lacks(routed.values()) + 0.01)
         return self._close()
 
     def _open(self, problem: Problem, seconds: float) -> None:
         self.begun, last = self.clock(), self.problem
         self.seconds, self.sites = seconds, Sites(problem)
-        self.quota = self.sites.quota
+        self.quota: Array = self.sites.quota
+        self.unit = np.array([float(each.rented) for each in problem.supplies])
+        self.price = np.array([each.price / each.count for each in problem.supplies])
         self.parts = {part.model: part for part in parts(problem, last, self.parts)}
         self.problem = problem
         self.ones, self._bounds = dict[str, Priced](), dict[str, float]()
@@ -95,12 +100,12 @@ class Planner:
         self.tolls, left = np.zeros(len(self.quota)), self.quota.copy()
         self.replicas = {model: np.zeros(len(part.cost)) for model, part in self.parts.items()}
         hands, known = deal(list(self.parts.values())), dict[str, Array]()
-        machine = np.array([float(each.count) for each in self.problem.supplies])
         random, before = np.random.default_rng(0), 0.0
         for weight, hand in hands:
             luck = random.random(len(left)) if len(hands) > 1 else 0.0
             share, before = weight / (1.0 - before), before + weight
-            given = np.minimum(np.floor(left / machine * min(1.0, share) + luck + 1e-9) * machine, left)
+            machines = np.floor(left / self.unit * min(1.0, share) + luck + 1e-9)
+            given = np.minimum(machines * self.unit, left)
             program = Program(hand, given)
             solved = program.solve(max(self.seconds, 60.0), solver="simplex")
             if not solved.done:
@@ -137,26 +142,90 @@ class Planner:
                 np.add.at(used, self.parts[model].supply, replicas * self.parts[model].gpus)
         return used
 
-    def _again(self, models: list[str], tolls: Array, count: int, nodes: int) -> bool:
-        """Choose the replicas of some models anew, among what the others leave; whether that was worth it."""
+    def _again(self, models: list[str], tolls: Array, count: int, nodes: int, paid: Array | float = 0.0) -> bool:
+        """Choose the replicas of some models anew, among what the others leave, as if so much of the price of GPUs was
+        `paid` already; whether that was worth it."""
         left = self.quota - self._used(tuple(models))
         left = np.maximum(left, 0.0)
         some = [self.ones[model] for model in models]
         held = [self.replicas[model] for model in models]
         keep = [likely(one, left, count, mine) for one, mine in zip(some, held, strict=True)]
-        found = choose(some, keep, tolls, left, held, max(self._left(), 0.1), self._slack() * len(models), nodes)
+        found = choose(some, keep, tolls - paid, left, held, max(self._left(), 0.1), self._slack() * len(models), nodes)
         if found is None:
             return False
-        before = sum(self._route(model).cost + self._toll(model, tolls) for model in models)
+        unused = float(self._unused().sum())
+        before = unused + sum(self._route(model).cost + self._toll(model, tolls) for model in models)
         before_that = {model: (self.replicas[model], self.routed.pop(model)) for model in models}
         for model, replicas in zip(models, found, strict=True):
             self.replicas[model] = replicas
         after = sum(self._route(model).cost + self._toll(model, tolls) for model in models)
+        after += float(self._unused().sum())
         if after < before - 1e-9:
             return True
         for model, (replicas, routed) in before_that.items():
             self.replicas[model], self.routed[model] = replicas, routed
         return False
+
+    def _unused(self) -> Array:
+        """By supply, what is paid for GPUs of rented machines that no replica takes."""
+        if bool((self.unit == 1).all()):
+            return np.zeros(len(self.unit))
+        used = self._used()
+        return (np.ceil(used / self.unit - 1e-6) * self.unit - used).clip(0.0) * self.price
+
+    def _fill(self, rest: float) -> None:
+        """Give up the last machine of a supply, that with the most unused first, where those that are rented elsewhere
+        have room for what it serves, or it costs less elsewhere."""
+        tried = set[int]()
+        while self._left() > rest:
+            unused = self._unused()
+            worst = [at for at in np.argsort(-unused, kind="stable").tolist() if unused[at] > 0 and at not in tried]
+            if not worst:
+                return
+            tried.add(worst[0])
+            if any(self._give_up(worst[0], opened) for opened in (True, False)) or self._fill_up(worst[0]):
+                tried.clear()
+
+    def _give_up(self, supply: int, opened: bool) -> bool:
+        """One machine less of a supply, and none more of the others if only those `opened` are to be used; whether all
+        costs less then."""
+        quota, used = self.quota, self._used()
+        before = sum(self._route(model).cost for model in self.parts) + float(self._unused().sum())
+        held, routed = dict(self.replicas), dict(self.routed)
+        rented = np.ceil(used / self.unit - 1e-6) * self.unit
+        self.quota = np.minimum(quota, rented) if opened else quota.copy()
+        self.quota[supply] = rented[supply] - self.unit[supply]
+        users = [model for model, part in self.parts.items() if self.replicas[model][part.supply == supply].any()]
+        for model in sorted(users, key=lambda model: self._there(model, supply)):
+            if self._used()[supply] <= self.quota[supply] + 1e-6:
+                break
+            here = self.parts[model].supply == supply
+            self.replicas[model] = np.where(here, 0.0, self.replicas[model])
+            self.routed.pop(model)
+            self._again([model], np.zeros(len(quota)), count=3, nodes=NODES)
+        self.quota = quota
+        if sum(self._route(model).cost for model in self.parts) + float(self._unused().sum()) < before - 1e-9:
+            return True
+        self.replicas, self.routed = held, routed
+        return False
+
+    def _fill_up(self, supply: int) -> bool:
+        """Move models to what is rented and not used; whether any was."""
+        quota, paid = self.quota, np.zeros(len(self.quota))
+        paid[supply] = 0.9 * self.price[supply]  # were it all of it, they would take more than they need
+        self.quota = quota.copy()
+        self.quota[supply] = np.ceil(self._used()[supply] / self.unit[supply] - 1e-6) * self.unit[supply]
+        moved = False
+        for model in sorted(self.parts, key=self._loss, reverse=True):
+            if self._left() > 0 and supply in self.parts[model].supply:
+                moved |= self._again([model], np.zeros(len(quota)), count=3, nodes=NODES, paid=paid)
+        self.quota = quota
+        return moved
+
+    def _there(self, model: str, supply: int) -> float:
+        """GPUs of a supply that a model takes."""
+        part = self.parts[model]
+        return float((self.replicas[model] * part.gpus)[part.supply == supply].sum())
 
     def _toll(self, model: str, tolls: Array) -> float:
         part = self.parts[model]
@@ -172,7 +241,7 @@ class Planner:
         return self._route(model).cost + self._toll(model, self.tolls) - self._bounds[model]
 
     def _bound(self) -> float:
-        return sum(self._bounds.values()) - float(self.tolls @ self.quota)
+        return sum(self._bounds.values()) - float(self.tolls @ self.sites.gpus)
 
     def _pass(self, close: float) -> None:
         """Models by themselves, those first that lose most."""
@@ -181,12 +250,12 @@ class Planner:
             if self._left() > 0 and self._loss(model) > self._slack():
                 self._again([model], free, count=3, nodes=NODES)
 
-    def _improve(self, lacks: float = -1.0) -> None:
+    def _improve(self, rest: float, lacks: float = -1.0) -> None:
         """Models in pairs, those first that lose most; in turn their bounds are sharpened. Until no more than `lacks`
         counts for what is not served."""
         free, turn = np.zeros(len(self.quota)), 0
         random = np.random.default_rng(0)
-        while self._left() > 0.03 * self.seconds and turn < 20 * len(self.ones):
+        while self._left() > rest and turn < 20 * len(self.ones):
             cost = sum(self._route(model).cost for model in self.ones)
             if cost - self._bound() < CLOSE * cost or _lacks(map(self._route, self.ones)) <= lacks:
                 return
@@ -210,12 +279,15 @@ class Planner:
 
     def _close(self) -> Plan:
         routed = {model: self._route(model) for model in self.parts}
-        sums = {name: sum(getattr(each.costs, name) for each in routed.values()) for name in Costs.__struct_fields__}
+        names = Costs.__struct_fields__
+        sums = {name: float(sum(getattr(each.costs, name) for each in routed.values())) for name in names}
         bound = self._bound()
         replicas = dict[Placement, int]()
         for model, chosen in self.replicas.items():
             placed = self.parts[model].placement
             replicas |= {placed[at]: int(chosen[at]) for at in np.flatnonzero(chosen > 0)}
+        rented = rent(self.problem, replicas)
+        sums["machines"] = sum(each.hourly for each in rented.values())
         flows, unserved = dict[tuple[int, str, str], float](), dict[int, float]()
         for each in routed.values():
             flows |= each.flows
@@ -227,6 +299,7 @@ class Planner:
             costs=Costs(**sums),
             bound=max(0.0, bound - SAFE * abs(bound)),
             prices=self.prices,
+            rented=rented,
             seconds=self.clock() - self.begun,
         )
 

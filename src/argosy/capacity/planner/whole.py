@@ -7,12 +7,14 @@ search that starts from prices; both have one problem and one plan.
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from argosy.capacity.highs import solver
+from argosy.capacity.highs import IntegerProgram
 from argosy.capacity.planner.problem import Costs, Demand, Placement, Plan, Problem, Profile, Supply
+from argosy.capacity.planner.rent import NEED, rent
+from argosy.capacity.slices import ways
 
 HOUR = 3600.0
 GB = 1e9
@@ -20,7 +22,8 @@ Goal = Literal["cost", "unserved"]
 
 
 class Option(NamedTuple):
-    """A replica of a profile on a supply, with what it costs per hour, and to start."""
+    """A replica of a profile on a supply, with the price per hour of what it takes there, and what it costs to
+    start."""
 
     place: Placement
     profile: Profile
@@ -45,7 +48,7 @@ def options(problem: Problem, *, without: frozenset[Placement] = frozenset()) ->
         for supply in problem.supplies if profile.model in wanted else ():
             place = profile.model, profile.variant, supply.id
             if supply.gpu == profile.gpu and profile.gpus <= min(supply.count, supply.gpus) and place not in without:
-                price = supply.price * profile.gpus / supply.count
+                price = supply.price * profile.part(supply)
                 moved = problem.transfer.get(supply.region, 0.0) * profile.weights / GB
                 found.append(
                     Option(place, profile, supply, price, (price * profile.start / HOUR + moved) / problem.horizon)
@@ -86,49 +89,6 @@ def gives(problem: Problem, demands: Sequence[Demand], option: Option) -> float:
     return sum(each.rate for each in able) / work if work else 0.0
 
 
-class _Rows:
-    """A program, row by row."""
-
-    def __init__(self) -> None:
-        self.costs, self.lower, self.upper, self.integer = list[float](), list[float](), list[float](), list[int]()
-        self.low, self.high, self.starts = list[float](), list[float](), list[int]()
-        self.index, self.value = list[int](), list[float]()
-
-    def column(self, cost: float, upper: float = np.inf, *, lower: float = 0.0, whole: bool = False) -> int:
-        self.costs.append(cost)
-        self.lower.append(lower)
-        self.upper.append(upper)
-        if whole:
-            self.integer.append(len(self.costs) - 1)
-        return len(self.costs) - 1
-
-    def row(self, low: float, high: float, entries: Sequence[tuple[int, float]]) -> None:
-        self.low.append(low)
-        self.high.append(high)
-        self.starts.append(len(self.index))
-        self.index += [column for column, _ in entries]
-        self.value += [number for _, number in entries]
-
-    def solve(self, seconds: float, gap: float) -> tuple[Any, float]:
-        """The values, and the bound."""
-        highs = solver("argosy place")
-        count = len(self.costs)
-        none = np.array([], np.int32)
-        highs.addCols(
-            count, np.array(self.costs), np.array(self.lower), np.array(self.upper), 0, none, none, none.astype(float)
-        )
-        highs.addRows(
-            len(self.low), np.array(self.low), np.array(self.high), len(self.index),
-            np.array(self.starts, np.int32), np.array(self.index, np.int32), np.array(self.value),
-        )  # fmt: skip
-        whole = np.array(self.integer, np.int32)
-        highs.changeColsIntegrality(len(whole), whole, np.ones(len(whole), np.uint8))
-        highs.setOptionValue("time_limit", seconds)
-        highs.setOptionValue("mip_rel_gap", gap)
-        highs.run()
-        return np.array(highs.getSolution().col_value), float(highs.getInfo().mip_dual_bound)
-
-
 def solve(
     problem: Problem,
     *,
@@ -142,9 +102,10 @@ def solve(
     begun = time.monotonic()
     able = options(problem, without=without)
     weight = 0.0 if goal == "unserved" else 1.0
-    rows = _Rows()
+    rows = IntegerProgram(NEED)
     running = [problem.running.get(each.place, 0) for each in able]
     replicas = _replicas(able, running, rows, weight, keep=keep)
+    _machines(able, replicas, rows, weight)
     arcs, loads = list[tuple[Arc, int]](), defaultdict[int, list[tuple[int, float]]](list)
     unserved = list[int]()
     for number, demand in enumerate(problem.demands):
@@ -162,7 +123,6 @@ def solve(
         rows.row(wanted, wanted, entries)
     for at, each in loads.items():
         rows.row(-np.inf, 0.0, [*each, (replicas[at], -1.0)])
-    _quotas(problem, able, replicas, rows)
     reserve = _reserve(problem, able, replicas, rows, weight)
     values, bound = rows.solve(seconds, 1e-3)
     if not len(values):
@@ -175,8 +135,9 @@ def solve(
         if values[column] > 1e-9
     }
     short = {number: float(values[column]) for number, column in enumerate(unserved) if values[column] > 1e-9}
+    rented = rent(problem, count)
     costs = Costs(
-        machines=sum(each.price * count.get(each.place, 0) for each in able),
+        machines=sum(each.hourly for each in rented.values()),
         starts=sum(
             each.start * max(0, count.get(each.place, 0) - had) for each, had in zip(able, running, strict=True)
         ),
@@ -184,15 +145,14 @@ def solve(
         unserved=sum(problem.demands[number].penalty * HOUR * rate for number, rate in short.items()),
         reserve=sum(rows.costs[column] * float(values[column]) for column in reserve),
     )
-    bound = max(0.0, min(bound, costs.total)) if np.isfinite(bound) else 0.0
     return Plan(
-        replicas=count, flows=flows, unserved=short, costs=costs, bound=bound, prices={},
-        seconds=time.monotonic() - begun,
+        replicas=count, flows=flows, unserved=short, costs=costs, prices={}, rented=rented,
+        bound=max(0.0, min(bound, costs.total)) if np.isfinite(bound) else 0.0, seconds=time.monotonic() - begun,
     )  # fmt: skip
 
 
 def _reserve(
-    problem: Problem, able: Sequence[Option], replicas: Sequence[int], rows: _Rows, weight: float
+    problem: Problem, able: Sequence[Option], replicas: Sequence[int], rows: IntegerProgram, weight: float
 ) -> list[int]:
     """The rules of loss and of spot: the share that each may lack, at the penalty of what it is for."""
     found = list[int]()
@@ -218,20 +178,37 @@ def _reserve(
     return found
 
 
-def _replicas(able: Sequence[Option], running: Sequence[int], rows: _Rows, weight: float, *, keep: bool) -> list[int]:
+def _replicas(
+    able: Sequence[Option], running: Sequence[int], rows: IntegerProgram, weight: float, *, keep: bool
+) -> list[int]:
     """How many of each option, and those beyond what runs."""
     most = running if keep else [np.inf] * len(able)
     found = [
-        rows.column(weight * each.price, upper, lower=had if keep else 0, whole=True)
-        for each, had, upper in zip(able, running, most, strict=True)
+        rows.column(0.0, upper, lower=had if keep else 0, whole=True) for had, upper in zip(running, most, strict=True)
     ]
     for column, had, option in zip(found, running, able, strict=True):
         rows.row(-np.inf, had, [(column, 1.0), (rows.column(weight * option.start), -1.0)])
     return found
 
 
-def _quotas(problem: Problem, able: Sequence[Option], replicas: Sequence[int], rows: _Rows) -> None:
-    for supply in problem.supplies:
-        own = [(replicas[at], float(each.profile.gpus)) for at, each in enumerate(able) if each.supply is supply]
-        if own:
-            rows.row(-np.inf, float(supply.gpus), own)
+def _machines(able: Sequence[Option], replicas: Sequence[int], rows: IntegerProgram, weight: float) -> None:
+    """What is rented, within the quotas, has room for all replicas; GPUs are cut in the ways that are possible."""
+    there = defaultdict[str, list[tuple[int, Option]]](list)
+    for column, option in zip(replicas, able, strict=True):
+        there[option.supply.id].append((column, option))
+    for own in there.values():
+        supply = own[0][1].supply
+        taken = [(column, float(each.profile.takes(supply))) for column, each in own if not each.profile.slice]
+        sizes = tuple(sorted({each.profile.slice for _, each in own} - {""}))
+        cut = [(rows.column(0.0, whole=True), way) for way in (ways(supply.gpu, sizes) if sizes else ())]
+        for nth, size in enumerate(sizes):
+            asked = [(column, 1.0) for column, each in own if each.profile.slice == size]
+            rows.row(-np.inf, 0.0, [*asked, *((column, -float(way[nth])) for column, way in cut)])
+        if supply.rented == 1 and not sizes:
+            for column, each in own:
+                rows.costs[column] = weight * each.price
+            rows.row(-np.inf, float(supply.gpus), taken)
+            continue
+        price = supply.price * supply.rented / supply.count
+        rented = rows.column(weight * price, float(supply.gpus // supply.rented), whole=True)
+        rows.row(-np.inf, 0.0, [*taken, *((column, 1.0) for column, _ in cut), (rented, -float(supply.rented))])

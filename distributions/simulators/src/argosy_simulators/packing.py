@@ -7,11 +7,12 @@ open, and those still empty, with what is expected until all are full (an arc fl
 prices say what each remainder is worth; the place whose worth falls least is chosen. `fgd` decides between equals, and
 where processors or memory are used up first.
 
-Where it is not told that two models bear each other on one GPU, they share none.
+Without isolation two models share a GPU only where a measurement says how much slower each is beside the other, and
+both still hold what they promise: an unknown pair shares nothing.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -266,3 +267,26 @@ class _Prices:
             self._solve(free)
         self._asked += 1
         return lambda left: np.where(left <= TINY, 0.0, self._values[self._node(left)])
+
+
+class Pair(msgspec.Struct, frozen=True, kw_only=True):
+    """How many times slower (p99) `model` was measured to be beside `other` on one GPU."""
+
+    model: str
+    other: str
+    slower: float
+
+
+class Neighbours:
+    """Which models may share a GPU: both directions are measured, and neither is slower than it may be (`room`, by
+    model: what it promises over what it takes alone)."""
+
+    def __init__(self, pairs: Sequence[Pair], room: Mapping[str, float]) -> None:
+        self._slower = {(each.model, each.other): each.slower for each in pairs}
+        self._room = room
+
+    def __call__(self, model: str, other: str) -> bool:
+        return all(
+            self._slower.get(pair, float("inf")) <= self._room.get(pair[0], 1.0)
+            for pair in ((model, other), (other, model))
+        )

@@ -1,7 +1,7 @@
 import pytest
 
-from argosy.capacity.packing import Ask, Machine, Packing, Place
 from argosy.spec.errors import InvalidArgument
+from argosy_simulators.packing import Ask, Machine, Neighbours, Packing, Pair, Place
 
 HALF, ONE = Ask(gpus=0.5), Ask(gpus=1.0)
 
@@ -63,3 +63,11 @@ def test_prices_keep_a_remainder_for_what_fills_it():
 def test_what_no_machine_has_is_refused(gpus):
     with pytest.raises(InvalidArgument, match="a share of one GPU or 1 to 8"):
         Ask(gpus=gpus)
+
+
+def test_models_share_a_gpu_only_where_both_ways_are_measured_and_bearable():
+    pairs = [Pair(model="a", other="b", slower=1.2), Pair(model="b", other="a", slower=1.4)]
+    assert Neighbours(pairs, {"a": 1.5, "b": 1.5})("a", "b")
+    assert not Neighbours(pairs, {"a": 1.5, "b": 1.3})("a", "b")
+    assert not Neighbours(pairs[:1], {"a": 1.5, "b": 1.5})("a", "b")
+    assert not Neighbours(pairs, {"a": 1.5, "b": 1.5})("a", "c")
