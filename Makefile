@@ -77,7 +77,7 @@ bench: $(VENV)/.dev apt
 PROOFS := idle answers costs guard autoscale "kills --rounds 1000" "rollouts --rollouts 200" "rollouts --rollouts 50 --kills" \
   "cluster --rollouts 100 --evictions 100 --kills 100 --cold 20 --zero 100" bad step \
   payload performance shifts drift streamdrift feedback slo "batch --kills 1000" batchmemory batchspeed batchbeside tokens llm placement \
-  "affinity --setting bounded" optimize parity spot planner packing mix independence regions hosts deadline launches cost \
+  "affinity --setting bounded" optimize parity spot planner packing mix independence regions hosts deadline launches cost costpath \
   transfer flaky verify "powercut --cuts 10000" badmodel fleet
 
 prove: $(VENV)/.dev
