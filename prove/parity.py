@@ -235,7 +235,7 @@ def browser(case: Case, engine: str = "c") -> Answers:
     """The page, in Chromium."""
     from selenium import webdriver
 
-    from tests.console.conftest import FLAGS
+    from tests.programs import FLAGS
 
     folder, chromium, driver_ = _page(case, engine), _need("chromium", "google-chrome"), _need("chromedriver")
     options = webdriver.ChromeOptions()

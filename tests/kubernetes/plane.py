@@ -9,6 +9,7 @@ Nodes whose pods are processes have Services and their names where `network` is 
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -286,6 +287,7 @@ class Plane:
     ) -> Iterator[psutil.Popen]:
         """The process of a node whose pods are processes, Ready; `kubelet` says what `images` are. Its end is a loss of
         power: send it SIGSTOP to have a node that is only silent."""
+        shutil.rmtree(self.folder / name, ignore_errors=True)  # of an earlier node of its name
         (self.folder / name).mkdir()
         self.publish(name, images or {})
         command = self._node_command(name, capacity or {})

@@ -96,8 +96,8 @@ async def test_an_engine_that_is_killed_is_replaced(home: Home, tmp_path: Path):
     engine.send_signal(signal.SIGKILL)
 
     async def replaced() -> bool:
-        found = await sole(local)
-        return found.phase == "ready" and found.run != first.run
+        there = (await local.endpoints(ID)).replicas  # none, for a moment
+        return [each.phase for each in there] == ["ready"] and there[0].run != first.run
 
     await until(replaced)
     status = await local.endpoints(ID)
@@ -136,8 +136,8 @@ async def test_one_whose_front_is_killed_is_replaced(home: Home, tmp_path: Path)
     front.kill()
 
     async def replaced() -> bool:
-        found = await sole(local)
-        return found.phase == "ready" and found.run != first.run
+        there = (await local.endpoints(ID)).replicas  # none, for a moment
+        return [each.phase for each in there] == ["ready"] and there[0].run != first.run
 
     await until(replaced)
     assert "the Envoy in front of the engine" in (await local.endpoints(ID)).trouble

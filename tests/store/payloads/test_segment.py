@@ -1,9 +1,9 @@
 import os
 import random
-import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
-from typing import Never
 
 import pytest
 from pyarrow import parquet
@@ -13,14 +13,18 @@ from argosy.store.payloads import layout, segment
 from tests.store.faults import at_call, die, no_space
 from tests.store.payloads.kit import HOUR, NOON, record, writer
 
+ROOT = Path(__file__).parents[3]
+WRITE_UNTIL_KILLED = """
+import sys
+from pathlib import Path
+from tests.store.payloads.kit import record, writer
 
-def write_until_killed(root: Path, told: int) -> Never:
-    """Segment after segment; the name of each that is committed goes to the descriptor."""
-    number = 0
-    while True:
-        (path,) = writer(root).write([record(number + place, rows=3) for place in range(200)])
-        os.write(told, f"{path.name}\n".encode())
-        number += 200
+number = 0
+while True:  # segment after segment, and the name of each that is committed
+    (path,) = writer(Path(sys.argv[1])).write([record(number + place, rows=3) for place in range(200)])
+    print(path.name, flush=True)
+    number += 200
+"""
 
 
 def test_a_segment_for_each_hour(tmp_path):
@@ -51,17 +55,13 @@ def test_segments_of_a_time(tmp_path):
 def test_a_writer_killed_at_any_moment_leaves_whole_files_and_all_it_said_it_wrote(tmp_path):
     chance = random.Random(7)
     for _ in range(20):
-        reading, writing = os.pipe()
-        child = os.fork()
-        if child == 0:
-            write_until_killed(tmp_path, writing)
-        os.close(writing)
-        with open(reading) as said:
-            first = said.readline()
+        command = [sys.executable, "-c", WRITE_UNTIL_KILLED, str(tmp_path)]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout
+            first = child.stdout.readline()
             time.sleep(chance.uniform(0, 0.05))
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            names = [first, *said.read().splitlines(keepends=True)]
+            child.kill()
+            names = [first, *child.stdout.read().splitlines(keepends=True)]
         there = {path.name for path in tmp_path.rglob("hour=*/*.parquet")}
         assert {name.strip() for name in names if name.endswith("\n")} <= there
     found = layout.segments(tmp_path)
