@@ -50,7 +50,7 @@ class Planner:
         for close in (2 * CLOSE, CLOSE):
             self._pass(close)
         self._fill(rest=0.6 * seconds)
-        self._improve(rest=(0.3 if bool((self.unit > 1).any()) else 0.03) * seconds)
+        self._improve(rest=(0.3 if self.shared else 0.03) * seconds)
         self._fill(rest=0.0)
         return self._close()
 
@@ -86,6 +86,7 @@ class Planner:
         self.quota: Array = self.sites.quota
         self.unit = np.array([float(each.rented) for each in problem.supplies])
         self.price = np.array([each.price / each.count for each in problem.supplies])
+        self.shared = bool((self.unit > 1).any()) or any(each.slice for each in problem.profiles)
         self.parts = {part.model: part for part in parts(problem, last, self.parts)}
         self.problem = problem
         self.ones, self._bounds = dict[str, Priced](), dict[str, float]()
@@ -168,7 +169,7 @@ class Planner:
 
     def _unused(self) -> Array:
         """By supply, what is paid for GPUs of rented machines that no replica takes."""
-        if bool((self.unit == 1).all()):
+        if not self.shared:
             return np.zeros(len(self.unit))
         used = self._used()
         return (np.ceil(used / self.unit - 1e-6) * self.unit - used).clip(0.0) * self.price
