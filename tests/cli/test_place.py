@@ -56,7 +56,7 @@ def test_what_to_run_what_it_costs_and_why(run, plan):
     assert "4 x chat on aws/oregon/L4: " in told
     assert "$/day more" in told
     assert "no plan costs less than" in told
-    assert "1 x chat on aws/ireland/L4: nothing else can serve 1 requests a second of it" in told
+    assert "1 x chat on aws/ireland/L4: without it 1 requests a second of it would not be served" in told
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_gpus_that_are_cut_and_machines_that_are_paid_whole(run, plan):
         ("own/oregon/A100x8", 1, pytest.approx(12.0)),
     ]
     told = run("place", str(plan)).stdout
-    assert "own/oregon/H100: GPUs are cut: 1 x 3g.40gb + 4g.40gb" in told
+    assert "own/oregon/H100: GPUs are cut: 1 into 1 x 3g.40gb + 1 x 4g.40gb" in told
     assert "own/oregon/A100x8: of 1 machine, 12.00 $/h is not used" in told
     plan.write_text(CUT.replace("count: 8", "count: 8, unit: gpu"))
     assert json.loads(run("place", str(plan), "--json").stdout)["cost"] == pytest.approx(6.5)
@@ -213,7 +213,7 @@ def test_regions_are_given_their_numbers_and_the_plan_is_kept(run, plan, platfor
     assert "plan 1, current, made 2" in told
     assert ": a try" in told
     assert "$/day more" in told
-    assert "nothing else can serve 1 requests a second of it" in told
+    assert "without it 1 requests a second of it would not be served" in told
     assert "region east: talk 1" in told
 
 

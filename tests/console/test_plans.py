@@ -21,7 +21,7 @@ def test_a_plan_has_its_cost_bound_and_alternatives_in_money(console: Console):
         "31.2 $",
         "nothing: 4.50/s would not be served",
         'href="/console/plans?plan=3">Plan 3</a> is proposed instead, south is back: 3.65 $ an hour.',
-        "neb/no/H100/spot: GPUs are cut: 1 x 3g.40gb + ",
+        "neb/no/H100/spot: GPUs are cut: 1 into 1 x 3g.40gb + 1 x ",
         "of 1 machine, 1.25 $/h is not used",
     ):
         assert words in text

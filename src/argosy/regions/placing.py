@@ -140,7 +140,7 @@ def again(
 
 def renting(each: RentedSupply) -> str:
     """What is rented and not used, and how GPUs are cut; empty where neither is."""
-    found = [f"{count} x {_cut(slices)}" for slices, count in each.cuts]
+    found = [f"{count} into {_cut(slices)}" for slices, count in each.cuts]
     told = [f"GPUs are cut: {', '.join(found)}"] if found else []
     if each.unused * 100 >= 1:
         what = "machine" if each.unit == "machine" else "GPU"
@@ -149,7 +149,7 @@ def renting(each: RentedSupply) -> str:
 
 
 def _cut(slices: tuple[str, ...]) -> str:
-    return " + ".join(f"{count} {name}" if count > 1 else name for name, count in Counter(slices).items())
+    return " + ".join(f"{count} x {name}" for name, count in Counter(slices).items())
 
 
 def sentence(each: Alternative) -> str:
@@ -158,7 +158,7 @@ def sentence(each: Alternative) -> str:
     if each.dearer is None:
         return f"{what}: not weighed, the time was up"
     if each.unserved:
-        return f"{what}: nothing else can serve {each.unserved:.3g} requests a second of it"
+        return f"{what}: without it {each.unserved:.3g} requests a second of it would not be served"
     if each.needed:
         return f"{what}: without it the rules of loss and of spot cannot be kept"
     if each.dearer * 100 < 1:

@@ -28,7 +28,7 @@ class PlannedReplicas(msgspec.Struct, frozen=True, kw_only=True):
 class Alternative(msgspec.Struct, frozen=True, kw_only=True):
     """A choice (model, variant, supply) of a plan, and what would be without it. `dearer`: what all would cost more in
     a day, served by `instead` (choices and replicas more than now); None where the time was up. `unserved`: requests
-    per second that nothing else can serve. `needed`: without it the rules of loss or of spot cannot be kept."""
+    per second that would not be served. `needed`: without it the rules of loss or of spot cannot be kept."""
 
     place: tuple[str, str, str]
     replicas: int
