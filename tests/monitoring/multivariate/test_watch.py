@@ -68,9 +68,9 @@ def test_a_comparison_that_could_not_be_made_stays_as_it_was():
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_whole_rows_keep_the_budget_against_a_sample_of_all_that_came_before():
-    """Three streams of 200 looks: at a run length of 50, four false alarms in each are within the budget."""
+    """Two streams of 200 looks: at a run length of 50, four false alarms in each are within the budget."""
     alarms = 0
-    for seed in range(3):
+    for seed in range(2):
         rng = np.random.default_rng(seed)
         pool, draws, state = np.empty((0, 3)), np.empty(0), ComparisonState()
         for at in range(200):
@@ -83,4 +83,4 @@ def test_whole_rows_keep_the_budget_against_a_sample_of_all_that_came_before():
             pool, draws = np.concatenate([pool, window]), np.concatenate([draws, rng.random(100)])
             kept = np.argsort(draws)[:2000]
             pool, draws = pool[kept], draws[kept]
-    assert alarms <= 12
+    assert alarms <= 8
