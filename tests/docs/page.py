@@ -60,7 +60,7 @@ def run(
     names: dict[str, object],
     *,
     ports: Collection[str] = (),
-    seconds: float = 120,
+    seconds: float = 200,
     checks: Mapping[str, Callable[[str], None]] | None = None,
     shown: Collection[str] = (),
 ) -> str:

@@ -50,7 +50,7 @@ def test_tutorial_and_clients(reader):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_python_class(reader):
     assert "by " in page.run("docs/python-class.md", reader)
 

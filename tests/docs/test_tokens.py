@@ -10,10 +10,10 @@ from tests.language.weights import gemma
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 def test_tokens(reader, capsys):
     os.symlink(gemma(), "gemma.gguf")
-    said = page.run("docs/guides/tokens.md", reader)
+    said = page.run("docs/guides/tokens.md", reader, seconds=300)
     assert "team-a" in said
     assert Path("key").read_text().startswith("ak_")
     printed = capsys.readouterr().out
