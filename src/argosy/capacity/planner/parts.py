@@ -156,7 +156,7 @@ def _part(sites: Sites, model: str, demands: Sequence[int], profiles: Sequence[P
     )
     waits = np.array([profile.start / 3600 for profile, _ in offers])
     placement = [(model, p.variant, s.id) for (p, _), s in zip(offers, supplies, strict=True)]
-    gpus = np.array([takes(p, s) for (p, _), s in zip(offers, supplies, strict=True)])
+    gpus = np.array([_gpus(p, s) for (p, _), s in zip(offers, supplies, strict=True)])
     load = rate[flow_class] / speed[flow_class, flow_group]
     cells, rules, short = _rules(sites, first, rate, reach[:, leader] * speed, group, at)
     return ModelPart(
@@ -185,9 +185,12 @@ def _part(sites: Sites, model: str, demands: Sequence[int], profiles: Sequence[P
     )
 
 
-def takes(profile: Profile, supply: Supply) -> float:
-    """GPUs of a supply: of one that is cut, an equal part."""
-    return 1 / max(map(max, ways(profile.gpu, (profile.slice,)))) if profile.slice else float(profile.takes(supply))
+def _gpus(profile: Profile, supply: Supply) -> float:
+    """What a replica takes of a supply's GPUs: of one that is cut, an equal part."""
+    if not profile.slice:
+        return float(profile.takes(supply))
+    ((slices,),) = ways(profile.gpu, (profile.slice,))
+    return 1 / slices
 
 
 def _reach(

@@ -172,7 +172,15 @@ class Planner:
         if not self.shared:
             return np.zeros(len(self.unit))
         used = self._used()
-        return (np.ceil(used / self.unit - 1e-6) * self.unit - used).clip(0.0) * self.price
+        return (self._rented(used) - used).clip(0.0) * self.price
+
+    def _rented(self, used: Array) -> Array:
+        """By supply, the GPUs that are rented for those that are used."""
+        return np.ceil(used / self.unit - 1e-6) * self.unit
+
+    def _total(self) -> float:
+        """What all models cost, with what is paid for and not used."""
+        return sum(self._route(model).cost for model in self.parts) + float(self._unused().sum())
 
     def _fill(self, rest: float) -> None:
         """Give up the last machine of a supply, that with the most unused first, where those that are rented elsewhere
@@ -190,10 +198,8 @@ class Planner:
     def _give_up(self, supply: int, opened: bool) -> bool:
         """One machine less of a supply, and none more of the others if only those `opened` are to be used; whether all
         costs less then."""
-        quota, used = self.quota, self._used()
-        before = sum(self._route(model).cost for model in self.parts) + float(self._unused().sum())
+        quota, before, rented = self.quota, self._total(), self._rented(self._used())
         held, routed = dict(self.replicas), dict(self.routed)
-        rented = np.ceil(used / self.unit - 1e-6) * self.unit
         self.quota = np.minimum(quota, rented) if opened else quota.copy()
         self.quota[supply] = rented[supply] - self.unit[supply]
         users = [model for model, part in self.parts.items() if self.replicas[model][part.supply == supply].any()]
@@ -205,7 +211,7 @@ class Planner:
             self.routed.pop(model)
             self._again([model], np.zeros(len(quota)), count=3, nodes=NODES)
         self.quota = quota
-        if sum(self._route(model).cost for model in self.parts) + float(self._unused().sum()) < before - 1e-9:
+        if self._total() < before - 1e-9:
             return True
         self.replicas, self.routed = held, routed
         return False
@@ -215,7 +221,7 @@ class Planner:
         quota, paid = self.quota, np.zeros(len(self.quota))
         paid[supply] = 0.9 * self.price[supply]  # were it all of it, they would take more than they need
         self.quota = quota.copy()
-        self.quota[supply] = np.ceil(self._used()[supply] / self.unit[supply] - 1e-6) * self.unit[supply]
+        self.quota[supply] = self._rented(self._used())[supply]
         moved = False
         for model in sorted(self.parts, key=self._loss, reverse=True):
             if self._left() > 0 and supply in self.parts[model].supply:
