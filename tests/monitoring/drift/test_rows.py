@@ -11,7 +11,7 @@ import pytest
 from argosy.monitoring.drift import sample
 from argosy.monitoring.drift.monitor import STATES
 from argosy.monitoring.drift.rows import COMPUTE
-from argosy.monitoring.drift.sample import Answer, Job, compute
+from argosy.monitoring.drift.sample import Answer, SampleJob, compute
 from argosy.process.child import Child
 from argosy.spec.errors import ArgosyError, Unavailable
 from argosy.spec.payload import PayloadLog
@@ -146,8 +146,8 @@ def test_broken_rows_begin_anew(world: World):
     assert kept(world).num_rows == 100
 
 
-def job(world: World) -> Job:
-    return Job(
+def job(world: World) -> SampleJob:
+    return SampleJob(
         payloads=str(world.home.payloads),
         endpoint="shop",
         version="1",

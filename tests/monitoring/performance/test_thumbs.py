@@ -6,7 +6,7 @@ from argosy.monitoring.feedback import intake
 from argosy.monitoring.feedback.event import Label, accept
 from argosy.monitoring.feedback.folder import LabelFolder
 from argosy.monitoring.performance.evaluate import evaluate
-from argosy.monitoring.performance.state import Job, Version
+from argosy.monitoring.performance.state import EvaluationJob, Version
 from argosy.monitoring.recorder.intake import Sent, rows
 from argosy.monitoring.recorder.writer import VersionBuffer, Writer
 from argosy.spec.monitor import Monitor
@@ -44,7 +44,9 @@ def test_the_share_of_thumbs_up_is_evaluated(tmp_path: Path):
     now = START + 7200
     version = Version(number="1", digest="sha256:1", package=str(package))
     done = evaluate(
-        Job(home=str(home.root), endpoint="m", monitor=Monitor(), log=log, now=now, end=now, versions=(version,))
+        EvaluationJob(
+            home=str(home.root), endpoint="m", monitor=Monitor(), log=log, now=now, end=now, versions=(version,)
+        )
     )
     (found,) = [each for each in done.findings if each.kind == "realised"]
     assert (report.records, report.problem, found.subject, found.rows) == (400, "", "accuracy", 200)

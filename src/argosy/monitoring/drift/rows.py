@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from argosy.monitoring.drift.detector import run_length
-from argosy.monitoring.drift.sample import Answer, Job
+from argosy.monitoring.drift.sample import Answer, SampleJob
 from argosy.monitoring.drift.window import Watched
 from argosy.monitoring.multivariate.measure import ComparisonEvidence, ComparisonState, evaluate
 from argosy.monitoring.performance import reference
@@ -52,7 +52,7 @@ class Rows:
         try:
             with storage(self._folder):
                 self._folder.mkdir(exist_ok=True, mode=0o700)
-            job = Job(
+            job = SampleJob(
                 payloads=str(self._home.payloads),
                 endpoint=watched.endpoint,
                 version=watched.version,

@@ -34,7 +34,7 @@ UNCOMPARED = ("input.prompt", "output.text", "output.id", "output.label")
 """Columns of language models that tell nothing as a whole."""
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
+class SampleJob(msgspec.Struct, frozen=True, kw_only=True):
     """A window from `since` until `until`, in seconds since 1970, of the rows of one version. `package` is its folder;
     `salt` makes the draws: without it nobody can choose a request id that is always drawn.
 
@@ -66,7 +66,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     shifts: tuple[Shift, ...] = ()
 
 
-def compute(job: Job) -> Answer:
+def compute(job: SampleJob) -> Answer:
     """Raises ArgosyError."""
     manifest = open_package(Path(job.package)).manifest
     known = columns(manifest.recorded, job.log)
@@ -91,7 +91,7 @@ def compute(job: Job) -> Answer:
     return Answer(rows=window.num_rows, before=before.num_rows, shifts=tuple(shifts))
 
 
-def drawn(job: Job, names: Sequence[str], since: float, until: float, most: int = MOST) -> Any:
+def drawn(job: SampleJob, names: Sequence[str], since: float, until: float, most: int = MOST) -> Any:
     """At most so many of the answered rows that came in [since, until), as an Arrow table of `time`, `draw` and the
     columns of these names that are there."""
     moments = [datetime.fromtimestamp(at, UTC) for at in (since, until)]
@@ -114,7 +114,7 @@ def _empty() -> Any:
     return pa.table({TIME: pa.array([], pa.timestamp("us", tz="UTC")), DRAW: pa.array([], pa.uint64())})
 
 
-def _stored(job: Job, names: Sequence[str]) -> Any:
+def _stored(job: SampleJob, names: Sequence[str]) -> Any:
     """The stored rows that came before the window and that the log still has, without columns that it has not."""
     if not Path(job.stored).is_file():
         return _empty()

@@ -16,7 +16,7 @@ from argosy.monitoring.performance.estimator import Estimator
 from argosy.monitoring.performance.labels import Evaluation, Labels
 from argosy.monitoring.performance.roles import Roles, roles
 from argosy.monitoring.performance.rows import Log
-from argosy.monitoring.performance.state import Evaluated, Guess, Job, PerformanceState, Version, basis
+from argosy.monitoring.performance.state import Evaluated, EvaluationJob, Guess, PerformanceState, Version, basis
 from argosy.packaging.package import open_package
 from argosy.spec.errors import ArgosyError, InvalidArgument
 from argosy.spec.settings import load
@@ -29,7 +29,7 @@ MONTH = 31 * 86400.0
 """How far back a first evaluation goes."""
 
 
-def evaluate(job: Job) -> Evaluated:
+def evaluate(job: EvaluationJob) -> Evaluated:
     """Everything that is due. Changes nothing but the folder of labels, the reference's answers and broken files put
     aside, so that an evaluation that is cut short is done again to the same end. Raises StorageFull."""
     made = [VersionEvaluation(job, version) for version in job.versions]
@@ -43,7 +43,7 @@ def evaluate(job: Job) -> Evaluated:
     )
 
 
-def _joined(job: Job, made: "Sequence[VersionEvaluation]") -> Labels | None:
+def _joined(job: EvaluationJob, made: "Sequence[VersionEvaluation]") -> Labels | None:
     """Join what labels have come. The columns are those of the version that was declared last."""
     if not made or made[0].roles is None:
         return None
@@ -58,7 +58,7 @@ def _joined(job: Job, made: "Sequence[VersionEvaluation]") -> Labels | None:
 
 
 class VersionEvaluation(Evaluation):
-    def __init__(self, job: Job, version: Version) -> None:
+    def __init__(self, job: EvaluationJob, version: Version) -> None:
         self.version, self.trouble = version, ""
         self.roles: Roles | None = None
         self.estimator: Estimator | None = None

@@ -17,7 +17,7 @@ from argosy.monitoring.feedback.windows import Errors, Labelled, Matrix
 from argosy.monitoring.performance import metrics
 from argosy.monitoring.performance.estimate import Bar, Estimate, Z, figure
 from argosy.monitoring.performance.roles import Roles
-from argosy.monitoring.performance.state import MOST_WINDOWS, Job, PerformanceState, Reconciled
+from argosy.monitoring.performance.state import MOST_WINDOWS, EvaluationJob, PerformanceState, Reconciled
 from argosy.store.findings import Finding, Span, Verdict
 
 DAY = 86400
@@ -40,7 +40,7 @@ def labels(folder: LabelFolder, now: float) -> Labels:
 class Evaluation(ABC):
     """One version of an endpoint: its state, and what was found. Windows are by place."""
 
-    def __init__(self, job: Job, number: str, state: PerformanceState) -> None:
+    def __init__(self, job: EvaluationJob, number: str, state: PerformanceState) -> None:
         self.job, self.number, self.state = job, number, state
         self.found: list[Finding] = []
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from argosy.alerting.incident import Finding as Wrong
 from argosy.monitoring.monitor import ReportFindings, WindowMonitor, serving
 from argosy.monitoring.performance import reference
-from argosy.monitoring.performance.state import Evaluated, Job, PerformanceState, Version
+from argosy.monitoring.performance.state import Evaluated, EvaluationJob, PerformanceState, Version
 from argosy.process.child import Child
 from argosy.spec.revision import Revision
 from argosy.store.endpoints import Declared, Endpoints
@@ -63,7 +63,7 @@ class PerformanceMonitor(WindowMonitor[PerformanceState]):
         self.write(job.endpoint, done.findings, wrong, states)
         return done.more
 
-    def job(self, declared: Declared, revisions: Mapping[str, Revision], now: float, end: float) -> Job:
+    def job(self, declared: Declared, revisions: Mapping[str, Revision], now: float, end: float) -> EvaluationJob:
         """The versions that have a log, the one that is declared first."""
         endpoint, home = declared.endpoint, self.store.home
         assert endpoint.monitor is not None
@@ -85,7 +85,7 @@ class PerformanceMonitor(WindowMonitor[PerformanceState]):
                     state=STATES.get(self.store.database, endpoint.name, number) or PerformanceState(),
                 )
             )
-        return Job(
+        return EvaluationJob(
             home=str(home.root),
             endpoint=endpoint.name,
             monitor=endpoint.monitor,

@@ -77,7 +77,7 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     state: PerformanceState = PerformanceState()
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
+class EvaluationJob(msgspec.Struct, frozen=True, kw_only=True):
     """One endpoint to evaluate. `now` is seconds since 1970; windows until `end` are over and on disk."""
 
     home: str

@@ -12,7 +12,7 @@ from argosy.monitoring.feedback.event import Label, accept
 from argosy.monitoring.feedback.folder import LabelFolder
 from argosy.monitoring.performance.evaluate import evaluate
 from argosy.monitoring.performance.reference import pinned
-from argosy.monitoring.performance.state import Evaluated, Job, PerformanceState, Version
+from argosy.monitoring.performance.state import Evaluated, EvaluationJob, PerformanceState, Version
 from argosy.packaging.package import Package
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.monitor import Monitor
@@ -80,10 +80,10 @@ class Watch:
         self.home, self.package, self.version, self.monitor = home, package, version, monitor_
         self.states: dict[str, PerformanceState] = {}
 
-    def job(self, at: float, versions: tuple[str, ...] = ("1",)) -> Job:
+    def job(self, at: float, versions: tuple[str, ...] = ("1",)) -> EvaluationJob:
         """An evaluation at so many seconds after START."""
         every, now = self.monitor.every, START + at
-        return Job(
+        return EvaluationJob(
             home=str(self.home.root),
             endpoint="shop",
             monitor=self.monitor,
