@@ -51,6 +51,10 @@ class HttpReplica:
 
     async def stop(self) -> None:
         if self.server:
+            for each in self.server.sockets:
+                asyncio.get_running_loop().remove_reader(each.fileno())
+            for _ in range(3):  # asyncio never closes a connection that it accepted just before its server was closed
+                await asyncio.sleep(0)
             self.server.close()
             for writer in list(self.writers):
                 writer.close()

@@ -87,7 +87,7 @@ def start(place: Place) -> Iterator:
 
 def deploy(platform: Up, **more: object) -> dict[str, str]:
     declared = {"model": "digits:1", "replicas": 2, "target": "ray", "retries": 0, **more}
-    found = platform.call("PUT", "/v1/endpoints/digits", declared, wait=60)
+    found = platform.call("PUT", "/v1/endpoints/digits", declared, wait=120)
     assert found["endpoint"]["state"] == "ready", found
     until(lambda: len(ready(platform)) == declared["replicas"])  # an endpoint is ready with the first of them
     return found
@@ -141,12 +141,12 @@ def test_a_language_model_streams_from_ray_and_an_update_cuts_nothing(
     monkeypatch.delenv("ARGOSY_VLLM_PYTHON", raising=False)
     declared = {"model": push_language(store, place.home.root / "m"), "target": "ray", "public": True}
     platform = start().ready()
-    url = platform.call("PUT", "/v1/endpoints/m", declared, wait=60)["url"]
+    url = platform.call("PUT", "/v1/endpoints/m", declared, wait=120)["url"]
     (replica,) = platform.call("GET", "/v1/replicas")
     assert replica["engine"]["tls"]["name"].endswith(f"/replica/{replica['id']}")
     stream = Stream(f"{url}/chat/completions", fake={"tokens": 150, "each": 0.02})
     until(lambda: len(stream.lines) > 2)
-    platform.call("PUT", "/v1/endpoints/m", declared | {"language": {"context": 1024}}, wait=60)
+    platform.call("PUT", "/v1/endpoints/m", declared | {"language": {"context": 1024}}, wait=120)
     assert stream.tokens() == 150
     until(lambda: len(place.replicas()) == 1)
     (process,) = place.replicas()
@@ -177,7 +177,7 @@ async def test_what_is_lost_of_ray_costs_no_request(place: Place, start):
         assert ready(platform) == before, "they were adopted"
         assert load.bad == []
         declared = {"model": "digits:1", "replicas": 3, "target": "ray", "retries": 0}
-        await asyncio.to_thread(platform.call, "PUT", "/v1/endpoints/digits", declared, wait=60)
+        await asyncio.to_thread(platform.call, "PUT", "/v1/endpoints/digits", declared, wait=120)
         await asyncio.to_thread(until, lambda: len(ready(platform)) == 3)
         assert load.bad == []
     await asyncio.to_thread(platform.stop)
@@ -226,7 +226,7 @@ def kept(tmp_path: Path, environ: dict[str, str]) -> None:
 @pytest.fixture
 def hasty(environ: dict[str, str]) -> None:
     """Nodes end themselves soon when their head is away."""
-    environ["RAY_gcs_rpc_server_reconnect_timeout_s"] = "4"
+    environ["RAY_gcs_rpc_server_reconnect_timeout_s"] = "8"
 
 
 def pending(platform: Up) -> str:

@@ -84,7 +84,7 @@ class Up:
 
     def call(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
         """The decoded answer; an error status fails the test."""
-        answer = self.ask(method, path, json=body, params=query)
+        answer = self.ask(method, path, json=body, params=query, timeout=PATIENCE + query.get("wait", 0))
         assert answer.status_code < 300, answer.text
         return answer.json()
 
@@ -94,7 +94,8 @@ class Up:
         sent = {"authorization": f"Bearer {(self.home.run / 'token').read_text()}"} | (headers or {})
         try:
             verify = ssl.create_default_context(cafile=found["certificate"]) if found.get("fingerprint") else True
-            return httpx.request(method, found["url"] + path, headers=sent, timeout=PATIENCE, verify=verify, **more)
+            patient = {"timeout": PATIENCE, "verify": verify} | more
+            return httpx.request(method, found["url"] + path, headers=sent, **patient)
         except httpx.TransportError as error:
             error.add_note(f"exit status {self.process.poll()}; {self.out.read_text(errors='replace')[-8000:]}")
             raise

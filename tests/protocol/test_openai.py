@@ -85,10 +85,3 @@ def test_documents_come_best_first():
     assert answer["results"][0]["relevance_score"] == pytest.approx(0.9)
     with pytest.raises(InvalidArgument, match="top_n"):
         _ = openai.decode("rerank", json.dumps(body | {"top_n": 0}).encode(), "cross").texts
-
-
-@pytest.mark.parametrize(
-    ("status", "code"), [(400, "invalid_request"), (404, "model_not_found"), (503, "service_unavailable")]
-)
-def test_errors_have_the_codes_that_clients_look_for(status, code):
-    assert openai.error("no", status)["code"] == code

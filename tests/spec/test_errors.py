@@ -1,5 +1,7 @@
 import signal
 
+import pytest
+
 from argosy.spec import errors, install
 
 
@@ -29,3 +31,19 @@ def test_from_http():
 
 def test_missing_extra_names_the_command():
     assert f"pip install {install.extras('xgboost')}" in str(errors.MissingExtra.named("xgboost", "an XGBoost model"))
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "code"),
+    [
+        (400, "invalid_request_error", "invalid_request"),
+        (404, "invalid_request_error", "model_not_found"),
+        (422, "invalid_request_error", "invalid_request"),
+        (500, "server_error", "engine_failed"),
+        (503, "server_error", "service_unavailable"),
+    ],
+)
+def test_openai_s_errors_have_the_types_and_codes_that_clients_look_for(status, kind, code):
+    found = errors.openai_error("no", status)["error"]
+    assert (found["type"], found["code"]) == (kind, code)
+    assert errors.openai_error("no", status, "not_found")["error"]["code"] == "not_found"

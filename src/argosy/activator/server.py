@@ -14,10 +14,10 @@ import sys
 from pathlib import Path
 
 from argosy.activator.queue import Destination, Outcome, Queues, Refusal
-from argosy.gateway.replies import openai_error
 from argosy.process.sockets import bind, connect
 from argosy.serving.eviction import RESERVE
 from argosy.serving.port import open_files, open_many
+from argosy.spec.errors import openai_error
 
 HEAD = 64 * 1024
 CHUNK = 64 * 1024

@@ -19,7 +19,7 @@ from argosy.jobs.files import File, Files
 from argosy.jobs.requests import Batch, Wanted
 from argosy.serving.internal_headers import KEY
 from argosy.spec import strict
-from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument
+from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument, openai_error
 from argosy.store import durable
 
 MOST_BYTES = 128 * 1024 * 1024
@@ -97,10 +97,8 @@ def _route(path: str, method: str, handle: Handler) -> BaseRoute:
             found = await found if inspect.isawaitable(found) else found
             return found if isinstance(found, Response) else as_json(shown(found))
         except ArgosyError as error:
-            kind = "invalid_request_error" if error.http < 500 else "server_error"
-            said = {"message": error.message, "type": kind, "param": None, "code": error.code}
             wait = {} if error.retry_after is None else {"retry-after": str(max(1, round(error.retry_after)))}
-            return as_json({"error": said}, error.http, wait)
+            return as_json(openai_error(error.message, error.http, error.code), error.http, wait)
 
     return answered(path, method, answer)
 

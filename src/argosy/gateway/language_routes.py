@@ -11,9 +11,10 @@ from argosy.gateway.answers import direct
 from argosy.gateway.clusters import ENGINE, HTTP
 from argosy.gateway.listener import AFFINITY, LANGUAGE, NAMED_ADAPTER, NAMED_VERSION
 from argosy.gateway.model import EndpointRoute, RevisionRoute
-from argosy.gateway.replies import LANGUAGE_BYTES, openai_error
+from argosy.gateway.replies import LANGUAGE_BYTES
 from argosy.gateway.targets import Targets, evenly, read_whole, rows_path, switched_on
 from argosy.process.envoy import Resource, set_header
+from argosy.spec.errors import openai_error
 
 PREFIX = "/v1/"
 GENERATE = ("/v1/chat/completions", "/v1/completions", "/v1/responses")

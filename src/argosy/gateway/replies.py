@@ -5,6 +5,7 @@ from typing import Any
 from argosy.gateway.access_log import cel
 from argosy.process.envoy import CONTENT_JSON, Resource, set_header
 from argosy.serving.internal_headers import KEY
+from argosy.spec.errors import FAILED, INVALID, OPENAI
 
 SAID = "%LOCAL_REPLY_BODY%"
 
@@ -42,18 +43,16 @@ SENTENCES: tuple[tuple[str, int, Resource], ...] = (
 )
 """What is said, its gRPC status and when: the first that fits. Flags are Envoy's response flags."""
 
-INVALID, FAILED = "invalid_request_error", "server_error"
-OPENAI = {
+BY_STATUS = {
     UNKNOWN: (FAILED, "gateway_error"),
-    INVALID_ARGUMENT: (INVALID, "invalid_request"),
+    INVALID_ARGUMENT: OPENAI[400],
     DEADLINE: (FAILED, "timeout"),
-    EXHAUSTED: ("requests", "rate_limit_exceeded"),
+    EXHAUSTED: OPENAI[429],
     UNIMPLEMENTED: (INVALID, "not_found"),
     INTERNAL: (FAILED, "engine_failed"),
-    UNAVAILABLE: (FAILED, "service_unavailable"),
+    UNAVAILABLE: OPENAI[503],
 }
-"""Type and code of OpenAI's errors."""
-TOO_LARGE = INVALID, "request_too_large"
+"""gRPC's status → type and code of an error of OpenAI's API."""
 
 ERROR = "argosy-error"
 OUR_OWN = ("direct_response", "lua_response")
@@ -70,11 +69,11 @@ def local_replies(max_body_bytes: int) -> Resource:
     for sentence, grpc_status, when in (*SENTENCES, (too_large, EXHAUSTED, {"status": 413})):
         filters = _filters(when)
         mappers += [_bare(filters, sentence), _grpc(filters, sentence, grpc_status)]
-        openai = TOO_LARGE if when.get("status") == 413 else OPENAI[grpc_status]
+        openai = OPENAI[413] if when.get("status") == 413 else BY_STATUS[grpc_status]
         mappers += [_http([_path(LANGUAGE), *filters], sentence, openai), _http(filters, sentence)]
     anything: Resource = {"status_code_filter": _comparison("GE", 100)}
     last = [_bare([anything]), _grpc([anything], SAID, UNKNOWN)]
-    last += [_http([_path(LANGUAGE)], f"gateway: {SAID}", OPENAI[UNKNOWN]), _http([anything], f"gateway: {SAID}")]
+    last += [_http([_path(LANGUAGE)], f"gateway: {SAID}", BY_STATUS[UNKNOWN]), _http([anything], f"gateway: {SAID}")]
     return {"mappers": [*mappers, *last]}
 
 
@@ -85,13 +84,6 @@ def _bare(filters: list[Resource], sentence: str = "") -> Resource:
     form = {"text_format_source": {"inline_string": ""}}
     mapper: Resource = {"filter": _all(bare), "body_format_override": form}
     return {**mapper, "headers_to_add": [set_header(ERROR, sentence)]} if sentence else mapper
-
-
-def openai_error(message: str, status: int) -> Resource:
-    """A body in OpenAI's shape."""
-    kind = INVALID if status < 500 else FAILED
-    code = "model_not_found" if status == 404 else "service_unavailable"
-    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
 def _path(regex: str) -> Resource:

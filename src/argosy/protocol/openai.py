@@ -1,4 +1,4 @@
-"""OpenAI's embeddings and the reranking of Jina and Cohere, as pure functions; and the form of OpenAI's errors."""
+"""OpenAI's embeddings and the reranking of Jina and Cohere, as pure functions."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -14,15 +14,6 @@ from argosy.spec.tensor import Array
 
 MOST_TEXTS = 2048
 """Texts of one request, as OpenAI has it."""
-ERRORS = {
-    400: ("invalid_request_error", "invalid_request"),
-    401: ("invalid_request_error", "invalid_api_key"),
-    403: ("invalid_request_error", "permission_denied"),
-    404: ("invalid_request_error", "model_not_found"),
-    413: ("invalid_request_error", "request_too_large"),
-    429: ("requests", "rate_limit_exceeded"),
-}
-"""Status → type and code of an error; others are `server_error`s."""
 TOKENS = (
     "'input' holds tokens; this model has a tokenizer of its own, so send text (langchain-openai does with "
     "check_embedding_ctx_length=False)"
@@ -145,12 +136,6 @@ def rerank(request: RerankRequest, model: str, arrays: Sequence[Array]) -> bytes
         if request.return_documents:
             results[-1]["document"] = {"text": texts[place]}
     return _answered({"object": "list", "results": results, "model": request.model or model}, tokens, truncated)
-
-
-def error(message: str, status: int) -> dict[str, Any]:
-    """What stands at `error` in a body."""
-    kind, code = ERRORS.get(status, ("server_error", "service_unavailable" if status == 503 else "engine_failed"))
-    return {"message": message, "type": kind, "param": None, "code": code}
 
 
 def listed(name: str) -> dict[str, Any]:

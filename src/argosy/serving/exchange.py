@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from argosy.protocol import openai
-from argosy.spec.errors import ArgosyError
+from argosy.spec.errors import ArgosyError, openai_error
 
 if TYPE_CHECKING:
     from asyncio import BaseTransport
@@ -72,7 +71,7 @@ def error_reply(error: ArgosyError, path: str = "") -> tuple[int, bytes, Headers
         headers = (("retry-after", str(max(1, round(error.retry_after)))),)
     body: dict[str, Any] = {"error": error.message[:MOST_MESSAGE]}
     if path.removesuffix("/").endswith(OPENAI):
-        body = {"error": openai.error(body["error"], error.http)}
+        body = openai_error(body["error"], error.http)
     elif path.removesuffix("/").endswith(INVOCATIONS):
         code = MLFLOW_CODES.get(error.http, "INTERNAL_ERROR" if error.http >= 500 else "BAD_REQUEST")
         body |= {"error_code": code, "message": body["error"]}

@@ -5,10 +5,21 @@ Whatever is not an `ArgosyError` is a bug: it is answered as `internal`, with th
 
 import importlib
 from types import ModuleType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from argosy.spec.install import extras, pip
 
+INVALID, FAILED = "invalid_request_error", "server_error"
+OPENAI = {
+    400: (INVALID, "invalid_request"),
+    401: (INVALID, "invalid_api_key"),
+    403: (INVALID, "permission_denied"),
+    404: (INVALID, "model_not_found"),
+    413: (INVALID, "request_too_large"),
+    429: ("requests", "rate_limit_exceeded"),
+    503: (FAILED, "service_unavailable"),
+}
+"""HTTP status → type and code of an error of OpenAI's API."""
 INTERRUPTED = 130
 """The exit status of what SIGINT or SIGTERM has ended in good order: that is no error, so it is not in the table."""
 
@@ -182,6 +193,12 @@ def from_http(status: int, message: str) -> ArgosyError:
         if cls.http == status and cls is not Internal:
             return cls(message)
     return (InvalidArgument if 400 <= status < 500 else Internal)(message)
+
+
+def openai_error(message: str, status: int, code: str = "") -> dict[str, Any]:
+    """The body of an error of OpenAI's API; `code` where it is not the one of a model's request."""
+    kind, usual = OPENAI.get(status, (INVALID, "invalid_request") if status < 500 else (FAILED, "engine_failed"))
+    return {"error": {"message": message, "type": kind, "param": None, "code": code or usual}}
 
 
 def require(module: str, extra: str, need: str) -> ModuleType:
