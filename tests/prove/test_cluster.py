@@ -10,7 +10,7 @@ from tests.kubernetes.plane import Plane
 from tests.platform.up import Up, home, start
 
 __all__ = ["home", "start"]
-MANY, AWAY = 12, 20.0
+MANY, AWAY = 5, 20.0
 MERGE = {"content-type": "application/merge-patch+json"}
 
 
