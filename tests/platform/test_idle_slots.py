@@ -19,11 +19,8 @@ ROWS = 40
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", ["unix", "tls"])
-def test_a_job_is_answered_by_an_endpoint_beside_its_callers_and_pays_for_its_slots(faked, home, start, network):
-    home.config.write_text(
-        f"control: {{port: 0}}\ngateway: {{port: 0}}\nreplicas: {{network: {network}}}\ncost: {{core: 3600}}\n"
-    )
+def test_a_job_is_answered_by_an_endpoint_beside_its_callers_and_pays_for_its_slots(faked, home, start):
+    home.config.write_text("control: {port: 0}\ngateway: {port: 0}\nreplicas: {network: tls}\ncost: {core: 3600}\n")
     asked = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 8, "fake": {"each": 0.1}}
     source, out = home.root / "in.jsonl", home.root / "out"
     source.write_text("".join(json.dumps(asked) + "\n" for _ in range(ROWS)))

@@ -43,11 +43,8 @@ def engines(platform: Up) -> Iterator[psutil.Process]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", ["unix", "tls"])
-def test_streams_outlive_an_update_and_engines_are_replaced(
-    faked: str, start: Callable[..., Up], home: Home, network: str
-):
-    home.config.write_text(f"control: {{port: 0}}\ngateway: {{port: 0}}\nreplicas: {{network: {network}}}\n")
+def test_streams_outlive_an_update_and_engines_are_replaced(faked: str, start: Callable[..., Up], home: Home):
+    home.config.write_text("control: {port: 0}\ngateway: {port: 0}\nreplicas: {network: tls}\n")
     platform = start().ready()
     url = platform.call("PUT", "/v1/endpoints/m", {"model": faked, **SPEC}, wait=60)["url"]
     answer = httpx.post(f"{url}/chat/completions", json=CHAT).json()
@@ -66,9 +63,8 @@ def test_streams_outlive_an_update_and_engines_are_replaced(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", ["unix", "tls"])
-def test_a_stream_wakes_an_endpoint(faked: str, start: Callable[..., Up], home: Home, network: str):
-    home.config.write_text(f"control: {{port: 0}}\ngateway: {{port: 0}}\nreplicas: {{network: {network}}}\n")
+def test_a_stream_wakes_an_endpoint(faked: str, start: Callable[..., Up], home: Home):
+    home.config.write_text("control: {port: 0}\ngateway: {port: 0}\nreplicas: {network: tls}\n")
     platform = start().ready()
     spec = {"model": faked, **SPEC, "replicas": {"min": 0, "max": 1, "idle": 1}}
     url = platform.call("PUT", "/v1/endpoints/m", spec, wait=60)["url"]
