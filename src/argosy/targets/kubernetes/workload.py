@@ -283,7 +283,8 @@ class Workload:
             await cluster.annotate("v1", "Pod", name, dict.fromkeys(mark))
         number = self.told if moves.replicas is None and self._fresh else moves.replicas
         if number is not None:
-            metadata = {"name": self.name, "uid": _uid(self.deployment)}  # so that this never creates one
+            uid = _uid(self.deployment)
+            metadata = {"name": self.name, "uid": uid}  # so that this never creates one
             body: Object = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata}
             body["spec"] = {"replicas": number}
             try:
@@ -291,7 +292,7 @@ class Workload:
             except Conflict as error:
                 listed = await cluster.list("apps/v1", "Deployment", f"{objects.REVISION}={self.revision.id}")
                 found = next((each for each in listed if each["metadata"]["name"] == self.name), None)
-                if _uid(found) != _uid(self.deployment):  # deleted meanwhile, as its owner was
+                if _uid(found) != uid:  # deleted meanwhile, as its owner was
                     self.deployment, self._made, self.dirty = found, -UNSEEN, True
                     return
                 self._held = f"{error.message}; `argosy deploy` takes it back"
