@@ -53,7 +53,7 @@ class Proof:
         """Move, roll out, evict, kill, do without an API server; the load that was there. Then what takes its time
         without load."""
         deployed = await self._call("PUT", "", DECLARED, wait=60)
-        async with Load(deployed["url"], deployed["key"], clients=6) as load:
+        async with Load(deployed["url"], deployed["key"], clients=6, pause=0.005) as load:
             await load.more()
             self._say(f"{NAME}:1 runs on this machine, and answers")
             await self._roll_out("target: kubernetes", target="kubernetes")

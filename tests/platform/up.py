@@ -147,8 +147,8 @@ def until(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
 class Load:
     """Clients that send request after request through the gateway, and note whatever is not as it should."""
 
-    def __init__(self, url: str, key: str, clients: int = 3) -> None:
-        self.url, self.key, self.clients = url, key, clients
+    def __init__(self, url: str, key: str, clients: int = 3, pause: float = 0.02) -> None:
+        self.url, self.key, self.clients, self._pause = url, key, clients, pause
         self.good = 0
         self.answers: set[float] = set()
         self.replicas: set[str] = set()
@@ -173,7 +173,7 @@ class Load:
                         self.bad.append(f"{answer.status_code} {answer.text}")
                 except httpx.HTTPError as error:
                     self.bad.append(repr(error))
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(self._pause)
 
     async def __aexit__(self, *_: object) -> None:
         self._stop.set()

@@ -21,7 +21,7 @@ async def test_no_request_fails_through_many_swaps(home: Home, store: Store, sta
     call = partial(asyncio.to_thread, platform.call)
     deployed = await call("PUT", "/v1/endpoints/digits", {"model": "digits:1", "replicas": 2}, wait=60)
     async with Load(deployed["url"], deployed["key"], clients=8) as load:
-        for turn in range(20):
+        for turn in range(12):
             body = {"model": f"digits:{turn % 2 + 1}", "replicas": 1 + turn % 3}
             swapped = await call("PUT", "/v1/endpoints/digits", body, wait=60)
             assert swapped["endpoint"]["state"] == "ready"
