@@ -43,11 +43,9 @@ docs: $(VENV)/.dev
 	$(BIN)/python -m sphinx -b html -W --keep-going -q docs build/docs
 	@echo "open build/docs/index.html"
 
-# The types are checked beside the tests, which leave a part of the processor idle; what is wrong is told at the end.
 test: WORKERS := 5
 test: $(VENV)/.dev apt
-	@$(MAKE) -s check >$(VENV)/.checked 2>&1 & check=$$!; $(PYTEST) $(ARGS); status=$$?; \
-	  wait $$check || status=1; cat $(VENV)/.checked; exit $$status
+	$(PYTEST) $(ARGS)
 
 # Proofs that take their time: kills under load, lost nodes, long runs.
 slow: $(VENV)/.dev apt

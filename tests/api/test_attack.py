@@ -61,6 +61,7 @@ async def test_strangers_cost_little_and_keep_nobody_from_the_api(
     assert await leftovers.ensure_gone(home) == 0
 
 
+@pytest.mark.slow
 async def test_with_few_files_half_requests_end_neither_the_api_nor_what_down_says(
     home: Home, settings: Settings, start: Callable[..., Up]
 ):

@@ -35,7 +35,7 @@ def test_it_never_breaks(operation: APIOperation, mode: GenerationMode, platform
     header = {"Authorization": f"Bearer {(platform.home.run / 'token').read_text()}"}
 
     @given(case=operation.as_strategy(generation_mode=mode))
-    @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     def check(case: schemathesis.Case) -> None:
         case.query.pop("follow", None)
         case.query.pop("wait", None)

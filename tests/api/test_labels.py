@@ -24,6 +24,7 @@ def kept(home: Home, endpoint: str) -> int:
     return intake.seal(LabelFolder(home.feedback, endpoint))
 
 
+@pytest.mark.slow
 def test_the_holder_of_one_key_does_not_use_up_what_others_may_send(home: Home, store: Store, start: Callable[..., Up]):
     push(store, home.root / "p1", 1.0)
     platform = start().ready()

@@ -110,6 +110,7 @@ def test_renewed_files_are_taken_up_and_broken_ones_are_not(home: Home):
     assert found.fingerprint != before
 
 
+@pytest.mark.slow
 def test_an_exposed_platform_speaks_tls_alone(home: Home, start: Callable[..., Up], tmp_path: Path):
     home.config.write_text(EXPOSED)
     platform = start([sys.executable, "-m", "argosy.console"]).ready()

@@ -226,6 +226,7 @@ def test_a_declaration_in_a_file(run, good, platform, place, tmp_path):
     assert good("history", "b")[-1]["reason"] == "done"
 
 
+@pytest.mark.slow
 def test_up_in_the_foreground(place, monkeypatch):
     monkeypatch.setenv("ARGOSY_GATEWAY_PORT", "0")
     monkeypatch.setenv("ARGOSY_CONTROL_PORT", "0")

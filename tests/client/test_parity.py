@@ -106,6 +106,7 @@ def in_batch(located: Located, rows: pd.DataFrame, folder: Path) -> Answers:
     return {name: [np.ravel(value).tolist() for value in table[name]] for name in table.columns}
 
 
+@pytest.mark.slow
 async def test_every_mode_gives_the_same_bits(case: tuple[Located, pd.DataFrame], tmp_path: Path):
     located, rows = case
     pieces = [rows[start : start + CALL] for start in range(0, ROWS, CALL)]

@@ -226,6 +226,7 @@ def test_code_under_another_name_than_py_needs_trust(home, tmp_path, marker):
     assert version.trust is not None
 
 
+@pytest.mark.slow
 def test_a_stored_version_runs_code_only_while_the_store_trusts_it(home, tmp_path, hostile, marker):
     """As if an earlier or altered Argosy had put it there: the manifest in the registry is of no account."""
     store = open_store(home.create(), Settings())

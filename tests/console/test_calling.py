@@ -51,6 +51,7 @@ def test_an_example_that_is_long_or_of_no_rows_is_left_out():
     assert example(city=np.array([b"x" * 2000], object)) == ""
 
 
+@pytest.mark.slow
 def test_the_page_begins_with_address_signature_form_and_calls(console: Console):
     with console.client() as client:
         text = client.get("/console/endpoints/fraud").text

@@ -5,6 +5,7 @@ import pytest
 from tests.docs import page
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_quick_start(reader):
     assert [block.language for block in page.blocks("README.md")].count("sh") >= 3

@@ -51,6 +51,7 @@ def library(network, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_library_answers_threads_at_once_as_the_package_does(library, network):
     package, rows = network
     found = ctypes.CDLL(str(library / "lib/libnet.so"))
@@ -126,6 +127,7 @@ console.log(JSON.stringify([ask(row, label, scores), label[0], Array.from(scores
 """
 
 
+@pytest.mark.slow
 def test_a_library_is_called_from_node(library, network, tmp_path):
     programs.need("node")
     row = network[1][7]
@@ -248,6 +250,7 @@ def test_a_compiler_that_is_missing_is_named_with_its_package(network, monkeypat
         web(network[0], "net", "net:1")
 
 
+@pytest.mark.slow
 def test_formats_of_other_runtimes(network):
     package, rows = network
     import onnxruntime

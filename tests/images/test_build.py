@@ -29,6 +29,7 @@ zstandard = pytest.importorskip("zstandard")
 SEPARATE = ("unshare", "--mount")
 
 
+@pytest.mark.slow
 def test_the_image_is_one_that_everybody_can_verify(layout: Layout):
     manifest = layout.json(layout.index["manifests"][0]["digest"])
     config = layout.json(manifest["config"]["digest"])

@@ -80,6 +80,7 @@ def test_what_a_job_is_told_is_checked_when_it_is_submitted(home: Home, rows: Pa
     assert platform.ask("GET", "/v1/jobs/two/logs").status_code == 404
 
 
+@pytest.mark.slow
 def test_a_running_job_is_cancelled_and_goes_with_the_platform(
     home: Home, store: Store, rows: Path, start: Callable[..., Up]
 ):

@@ -97,6 +97,7 @@ def until_alarm(rate: float, bound: float, windows: int, limit: float, seed: int
     return windows + 1
 
 
+@pytest.mark.slow
 def test_false_alarms_come_no_sooner_than_promised_at_the_bound():
     first = [until_alarm(0.05, 0.05, 1000, 200, seed) for seed in range(150)]
     assert sum(first) / len(first) >= 200

@@ -70,6 +70,7 @@ def test_code_travels_with_the_model(store: Store, made: Path, source: str) -> N
     assert "ownlib" not in sys.modules
 
 
+@pytest.mark.slow
 def test_code_beyond_it_needs_trust(store: Store, made: Path, tmp_path: Path) -> None:
     (tmp_path / "other.py").write_text("x = 1\n")
     for given in (None, tmp_path / "other.py"):

@@ -45,6 +45,7 @@ def pusher(store):
     return Pusher(store)
 
 
+@pytest.mark.slow
 def test_a_scikit_learn_pipeline_becomes_onnx(pusher, digits_joblib, digits_sample, digits, digits_model):
     version = pusher(digits_joblib, "digits", sample=digits_sample)
     manifest = version.manifest

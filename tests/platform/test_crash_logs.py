@@ -4,6 +4,8 @@ import os
 import signal
 from collections.abc import Callable
 
+import pytest
+
 from argosy.spec.crash import last_words
 from argosy.spec.settings import Home
 from argosy.store.store import Store
@@ -11,6 +13,7 @@ from tests.platform.packages import push
 from tests.platform.up import Up, until
 
 
+@pytest.mark.slow
 def test_sigsegv_leaves_a_traceback_in_the_log(home: Home, store: Store, start: Callable[..., Up]):
     push(store, home.root / "p", 2.0)
     platform = start().ready()

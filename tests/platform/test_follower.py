@@ -95,6 +95,7 @@ def test_a_language_model_streams_through_one(
     assert (refused.status_code, "by the gateway of this machine alone" in refused.text) == (400, True), refused.text
 
 
+@pytest.mark.slow
 def test_they_route_as_the_controller_says_and_are_counted_together(home: Home, start, far: Gateways):
     platform = start().ready()
     one, two = (each.confirmed() for each in far.begin(platform, "one", "two") if deploy(platform) or True)

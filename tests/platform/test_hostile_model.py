@@ -26,6 +26,7 @@ SECRETS = ("token", "argosy.db", "control.json", "envoy.json", "control.log", "c
 HONEST = "class Model:\n    def predict(self, inputs):\n        return {'label': inputs['x'][:, 0].astype('i8')}\n"
 
 
+@pytest.mark.slow
 def test_it_reaches_nothing_of_the_platform_that_runs_it(home: Home, store: Store, start: Callable[..., Up]):
     for name, source in (("honest", HONEST), ("hostile", HOSTILE)):
         push_class(store, home.root / f"made-{name}", source, X, LABEL, name=name)

@@ -61,6 +61,7 @@ async def test_every_replica_is_adopted_whenever_the_controller_is_killed(
     assert not await down(home, settings, report=print)
 
 
+@pytest.mark.slow
 def test_a_restart_changes_nothing_that_is_as_declared(home: Home, package: str, start: Callable[..., Up]):
     platform = start(STAND_IN_UP).ready()
     platform.call("PUT", "/v1/endpoints/digits", {"model": package, "replicas": 2}, wait=60)

@@ -44,6 +44,7 @@ def chain(spans: list[Span]) -> list[str]:
     return [f"{span.service} {span.name.split()[0]}" for span in found]
 
 
+@pytest.mark.slow
 def test_a_request_is_seen_from_its_client_into_the_engine(
     home: Home, store: Store, start: Callable[..., Up], collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:

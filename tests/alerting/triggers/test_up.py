@@ -56,6 +56,7 @@ def bad(end: float) -> Finding:
     )
 
 
+@pytest.mark.slow
 def test_a_trigger_outlives_a_kill_of_the_platform_and_ends_with_it(home: Home, store: Store, start: Callable[..., Up]):
     package = packaged(home, store)
     platform = start(STAND_IN_UP).ready()

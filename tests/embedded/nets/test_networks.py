@@ -277,6 +277,7 @@ def test_what_has_no_c_is_refused_by_its_name(tmp_path, monkeypatch):
         written(eight, monkeypatch)
 
 
+@pytest.mark.slow
 def test_a_golden_example_that_the_c_does_not_answer_refuses_the_export(packaged, monkeypatch):
     programs.need("gcc")
     monkeypatch.setitem(generate.EMIT, "Relu", lambda writer, op: writer.line("(void)0;"))

@@ -55,6 +55,7 @@ def test_an_estimate_is_what_labels_say_later(home, package, watch):
     assert not watch.evaluate(31 * HOUR).findings
 
 
+@pytest.mark.slow
 def test_labels_are_few_at_first_and_count_once_when_there_are_enough(home, package, watch):
     rows = world(1000, seed=6)
     for day in range(3):
