@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 
 from argosy_examples import edge
-from argosy_examples.devices import Relay
+from argosy_examples.devices import NAMESPACES, Relay, namespace
 from argosy_examples.needs import folder_of
 
 STEPS = ["enrolled", "first", "offline", "good", "bad", "rolled back", "serves", "bytes"]
@@ -26,6 +26,21 @@ def test_every_step_holds():
     found = json.loads(done.stdout)
     assert [(one["name"], one["held"]) for one in found["links"]] == [(step, True) for step in STEPS], done.stderr
     assert 0 < found["sent"]["good"] < found["full"]
+
+
+def test_networks_of_a_demo_that_was_killed_are_taken_away():
+    code = "from argosy_examples.devices import namespace; one = namespace(7); print(one and one.name)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    if (left := done.stdout.strip()) == "None":
+        pytest.skip("this process may make no network namespaces: it needs root, and ip of iproute2")
+    assert (NAMESPACES / left).exists()
+    one = namespace(7)
+    assert one is not None
+    try:
+        assert not (NAMESPACES / left).exists()
+        assert (NAMESPACES / one.name).exists()
+    finally:
+        one.end()
 
 
 def answers(path, row):

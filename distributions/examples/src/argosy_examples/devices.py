@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import psutil
 
 from argosy.protocol import rest
 from argosy.spec.errors import Unavailable
@@ -27,6 +28,8 @@ AGENT = "import sys; from argosy_edge.main import main; sys.exit(main())"
 START = 60.0
 """Seconds that an agent may take to enrol, or to end."""
 ANSWER = 10.0
+NAMESPACES = Path("/run/netns")
+"""Where `ip netns` keeps them."""
 READ = 64 * 1024
 
 
@@ -97,9 +100,14 @@ class Relay:
 
 
 class Namespace:
-    """A network namespace with two cables: the uplink, and the one that its own users have."""
+    """A network namespace with two cables: the uplink, and the one that its own users have. Those of processes that
+    were killed, whose addresses it needs, are taken away."""
 
     def __init__(self, number: int) -> None:
+        for each in NAMESPACES.glob("argosy-*-*"):
+            maker = each.name.split("-")[1]
+            if maker.isdecimal() and not psutil.pid_exists(int(maker)):
+                _remove(each.name)
         self.name = f"argosy-{os.getpid()}-{number}"
         tag = f"{os.getpid() % 10_000}{number}"
         self.up, self.near, self.device = f"10.213.{number}.1", f"10.214.{number}.1", f"10.214.{number}.2"
@@ -119,8 +127,12 @@ class Namespace:
 
     def end(self) -> None:
         """Its cables go with it."""
-        with contextlib.suppress(Unavailable):
-            _ip("netns", "del", self.name)
+        _remove(self.name)
+
+
+def _remove(name: str) -> None:
+    with contextlib.suppress(Unavailable):
+        _ip("netns", "del", name)
 
 
 def _ip(*words: str) -> None:
