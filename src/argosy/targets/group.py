@@ -152,9 +152,9 @@ class Running:
     async def _watch(self, process: Handle, changed: Callable[[], None]) -> None:
         while not process.ended():
             before, over, loaded = self.health.verdict, self._over, self.adapters
-            if self.revision.language is not None and self.place.work is not None:
-                self.adapters = adapters_in(self.place.work)
             await self._look()
+            if self.revision.language is not None and self.place.work is not None:  # told before it says ready
+                self.adapters = adapters_in(self.place.work)
             self._over = over or self._past_its_time() or await self._past_its_memory(process)
             if (self.health.verdict, self._over, self.adapters) != (before, over, loaded):
                 changed()
