@@ -143,6 +143,7 @@ def test_a_second_driver_is_refused_and_told_who_is_there(data, tmp_path):
     assert finished(tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_a_sealed_job_is_not_done_again(data, tmp_path):
     assert ended(job(data, tmp_path / "out"))[0] == 0
     before = kit.parts(tmp_path / "out")

@@ -130,6 +130,7 @@ def test_it_is_not_loaded(hostile, marker):
     assert marker.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning")
 @pytest.mark.parametrize("engine", ["sklearn", "mlflow"])
 async def test_no_pickle_runs_because_its_package_says_that_it_is_trusted(engine, tmp_path, marker):

@@ -130,6 +130,7 @@ def test_what_cannot_be_done_is_told_on_the_form(platform: Up, chromium: Chromiu
     platform.call("DELETE", "/v1/endpoints/calm")
 
 
+@pytest.mark.slow
 def test_traffic_is_measured_and_told(platform: Up, chromium: Chromium):
     import httpx
 

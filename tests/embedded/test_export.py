@@ -83,6 +83,7 @@ def test_instructions_are_those_that_ran(tmp_path, board):
     assert verify.on_board("loop", tmp_path, board) == first
 
 
+@pytest.mark.slow
 def test_sizes_are_estimated_within_5_percent_of_the_elf(package):
     programs.need("arm-none-eabi-gcc")
     found = export(package, "digits", "digits:1", Options()).report
@@ -96,6 +97,7 @@ def test_a_model_above_a_budget_is_refused(package, most, names):
         export(package, "digits", "digits:1", Options(**most))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["8bit", "my-model", "int", ""])
 def test_a_name_that_is_none_in_c_is_refused(package, name):
     with pytest.raises(InvalidArgument, match="must be a name in C"):

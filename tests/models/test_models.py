@@ -91,7 +91,7 @@ async def served(package: Package, rows: Any, socket: Path, outputs: Sequence[st
         await replica.drain()
 
 
-QUICK = {"forest with gaps", "people, strict", "histogram boosting of stamps"}
+QUICK = {"people, strict"}
 """Models that walk in every run; the others are slow."""
 
 

@@ -45,6 +45,7 @@ def networks(platform: Up) -> set[str]:
     return {"tls" if "tls" in each["http"] else "unix" for each in found if each["phase"] == "ready"}
 
 
+@pytest.mark.slow
 def test_everything_reaches_a_replica_by_its_address(home: Home, start):
     over(home, "tls")
     platform = start().ready()

@@ -18,6 +18,7 @@ def run(values, run_length=2160.0):
     return len(values) + 1
 
 
+@pytest.mark.slow
 def test_false_alarms_are_as_rare_as_stated_even_at_the_margin():
     rng = np.random.default_rng(0)
     lengths = [run(rng.normal(0, 1, 2000), 200) for _ in range(60)]

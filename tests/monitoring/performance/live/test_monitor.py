@@ -84,6 +84,7 @@ async def turn(quality: PerformanceMonitor) -> None:
     await asyncio.to_thread(quality.turn)
 
 
+@pytest.mark.slow
 async def test_what_is_found_is_written_reported_and_done_once(store, state, reports, package):
     rows = world(1500, seed=30)
     rows[["age", "income"]] *= 0.2
