@@ -57,7 +57,7 @@ def main() -> None:
                     functools.partial(targets.attack, target),
                 )
                 atheris.Fuzz()
-            if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
+            if os.waitpid(child, 0)[1]:
                 failed.append(name)
     if failed:
         sys.exit(f"found in {', '.join(failed)}")

@@ -153,7 +153,7 @@ class Running:
         while not process.ended():
             before, over, loaded = self.health.verdict, self._over, self.adapters
             await self._look()
-            if self.revision.language is not None and self.place.work is not None:  # told before it says ready
+            if self.revision.language is not None and self.place.work is not None:  # it tells them before it is ready
                 self.adapters = adapters_in(self.place.work)
             self._over = over or self._past_its_time() or await self._past_its_memory(process)
             if (self.health.verdict, self._over, self.adapters) != (before, over, loaded):
