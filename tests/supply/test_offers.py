@@ -55,10 +55,11 @@ async def test_catalogues_are_read_when_the_last_time_is_long_ago(database, tmp_
 
     async def sleep(seconds: float) -> None:
         if asyncio.get_running_loop() is not loop:  # a server of other tests, in a thread of this process
-            return await real(seconds)
-        slept.append(seconds)
-        if len(slept) % 2 == 0:
-            raise asyncio.CancelledError
+            await real(seconds)
+        else:
+            slept.append(seconds)
+            if len(slept) % 2 == 0:
+                raise asyncio.CancelledError
 
     monkeypatch.setattr(asyncio, "sleep", sleep)
     for ago in (7200.0, 600.0):
