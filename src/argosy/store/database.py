@@ -73,14 +73,16 @@ class Database:
             with self.begin() as connection:
                 if not self.sqlite:
                     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATE_LOCK)))
-                if sa.inspect(connection).has_table("schema_version"):
+                there = set(sa.inspect(connection).get_table_names())
+                if "schema_version" in there:
                     found = connection.execute(sa.select(schema_version.c.version)).scalar()
                     if found is not None and found > SCHEMA:
                         raise Conflict(
                             f"the database {self.label} has schema {found}, written by a newer Argosy; this one knows "
                             f"{SCHEMA}: upgrade this Argosy, or give it another ARGOSY_HOME or store.database"
                         )
-                metadata.create_all(connection)
+                missing = [each for each in metadata.tables.values() if each.name not in there]
+                metadata.create_all(connection, missing, checkfirst=False)
                 add(connection, schema_version, [{"id": 1, "version": SCHEMA}])
                 add(connection, platform_table, [{"id": 1, "name": secrets.token_hex(6)}])
         except BaseException:
