@@ -19,7 +19,6 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
-import skops.io
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -244,6 +243,8 @@ def _pickle_seeds() -> list[bytes]:
 
 
 def _skops_seeds() -> list[bytes]:
+    import skops.io  # 2 s of imports, which workers that run other tests have no need of
+
     return [skops.io.dumps(model) for model in _estimators()[:1]]
 
 
