@@ -38,15 +38,15 @@ GROUPS = {
     "weed_url": "weed",
     "bucket": "weed",
     "_chromium": "console",
-    "references": "quality",
-    "held_out": "quality",
+    "tests/monitoring/performance/live": "quality",
+    "tests/embedded": "embedded",
     "tests/engines": "engines",
     "tests/distributions/mlflow": "engines",
     "cached_home": "images",
     "kubernetes": "kubernetes",
 }
-"""A fixture, or a parameter that asks for one, or a folder, and the group of the tests that share it, or what it
-imports: frameworks take seconds in each worker."""
+"""A fixture, or a parameter that asks for one, or a folder, and the group of the tests that share it, or what it makes
+or imports: models and frameworks take seconds in each worker."""
 
 
 def params(item: pytest.Function) -> dict[str, object]:

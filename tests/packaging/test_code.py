@@ -56,7 +56,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@pytest.mark.parametrize("source", ["src", pytest.param("ownlib-1.0-py3-none-any.whl", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["src", "ownlib-1.0-py3-none-any.whl"])
 def test_code_travels_with_the_model(store: Store, made: Path, source: str) -> None:
     options = PushOptions(code=made / source)
     version = push(made / "m.joblib", name="m", store=store, options=options, report=lambda _: None)
