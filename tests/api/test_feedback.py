@@ -10,6 +10,7 @@ from argosy.monitoring.feedback.folder import LabelFolder
 from tests.platform.up import Up, stand_ins
 
 PATH = "/v2/models/digits/feedback"
+pytestmark = pytest.mark.xdist_group("feedback")  # one platform
 
 
 @pytest.fixture(scope="module")

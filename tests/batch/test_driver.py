@@ -87,7 +87,8 @@ def test_a_job_from_its_files_to_its_seal(data, tmp_path):
     assert "100%" in err
 
 
-@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_after_the_rows_at_hand_and_says_how_to_go_on(data, tmp_path, number):
     process = job(data, tmp_path / "out", **SLOW)
     at_work(tmp_path / "out")

@@ -134,12 +134,13 @@ def test_labels_that_are_texts_are_numbers_in_c(pushed, compiled):
     answers(made, compiled)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("scaler", "kind"),
     [
         ("StandardScaler", "RandomForestClassifier"),
-        pytest.param("MinMaxScaler", "HistGradientBoostingClassifier", marks=pytest.mark.slow),
-        pytest.param("MaxAbsScaler", "RandomForestClassifier", marks=pytest.mark.slow),
+        ("MinMaxScaler", "HistGradientBoostingClassifier"),
+        ("MaxAbsScaler", "RandomForestClassifier"),
     ],
 )
 def test_a_scaler_is_folded_into_thresholds_and_changes_no_answer(pushed, compiled, scaler, kind):

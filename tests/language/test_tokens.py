@@ -62,6 +62,7 @@ async def test_the_ledger_has_what_the_engines_say_and_never_sells_more_than_the
         stop.set()
         await killing
         watching.cancel()
+        held = {key: ledger.account(key).reserved for key in LIMITS}
         await settled(found, ledger)
         said, counted = engine.told(), sums(database)
         assert load.left > 20
@@ -79,10 +80,13 @@ async def test_the_ledger_has_what_the_engines_say_and_never_sells_more_than_the
         assert 0 <= said["output"] - whole["output"] <= 8 * load.left, "what was generated and never sent"
         month = next(each for each in periods(int(time.time())) if each.kind == "month").name
         for key, mine in counted.items():
+            kept = ledger.account(key).reserved
             ledger.expire(int(time.time()) + 1000)
             account = ledger.account(key)
             assert account.reserved == 0
-            assert account.spent[month].tokens == mine["input"] + mine["output"]
+            over = account.spent[month].tokens - mine["input"] - mine["output"]
+            most = held.get(key, 0) - kept  # charged where a ledger saw that a gateway had ended, and had leases still
+            assert 0 <= over <= most
 
 
 @pytest.mark.slow

@@ -192,15 +192,15 @@ def _follows(find, lost: psutil.Process) -> bool:
 
 async def test_an_actor_and_a_node_that_die_cost_what_was_at_them(place: Place, start):
     platform = await asyncio.to_thread(start().ready)
-    deployed = await asyncio.to_thread(deploy, platform)
+    deployed = await asyncio.to_thread(deploy, platform, resources={"cpu": 1})  # a node has one: none has two replicas
     async with Load(deployed["url"], deployed["key"], CLIENTS) as load:
-        await load.more()
+        await load.all_answer(2)
         before, (child, *_) = ready(platform), place.replicas()
         child.parent().kill()
         await asyncio.to_thread(until, lambda: not alive(child))
         await asyncio.to_thread(until, lambda: len(ready(platform)) == 2 and ready(platform) != before)
         assert len(load.bad) <= CLIENTS, load.bad
-        await load.more()
+        await load.all_answer(2)
         load.bad.clear()
         before = ready(platform)
         node = next(n for n in (1, 2, 3) if _has(place, n))
