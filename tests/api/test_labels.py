@@ -45,6 +45,7 @@ def test_the_holder_of_one_key_does_not_use_up_what_others_may_send(home: Home, 
     assert answer.json()["taken"] == 750
 
 
+@pytest.mark.slow
 async def test_labels_come_through_the_gateway(home: Home, store: Store, start: Callable[..., Up]):
     push(store, home.root / "p1", 1.0)
     platform = await asyncio.to_thread(start().ready)

@@ -61,6 +61,7 @@ async def test_to_zero_and_back_for_many_at_once(home: Home, package: str, start
     assert activator(home).found() == []
 
 
+@pytest.mark.slow
 async def test_past_its_size_and_its_deadline_callers_are_told_when_to_come_again(
     package: str, home: Home, start: Callable[..., Up]
 ):
