@@ -97,7 +97,6 @@ def test_a_model_above_a_budget_is_refused(package, most, names):
         export(package, "digits", "digits:1", Options(**most))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["8bit", "my-model", "int", ""])
 def test_a_name_that_is_none_in_c_is_refused(package, name):
     with pytest.raises(InvalidArgument, match="must be a name in C"):

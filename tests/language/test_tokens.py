@@ -62,8 +62,9 @@ async def test_the_ledger_has_what_the_engines_say_and_never_sells_more_than_the
         stop.set()
         await killing
         watching.cancel()
-        held = {key: ledger.account(key).reserved for key in LIMITS}
-        await settled(found, ledger)
+        async with asyncio.timeout(60):  # gateways run on: once they are seen to have ended, their leases are charged
+            while sums(database)[""]["requests"] < load.statuses[200]:
+                await asyncio.sleep(0.05)
         said, counted = engine.told(), sums(database)
         assert load.left > 20
         assert load.statuses[200] > 100
@@ -80,13 +81,10 @@ async def test_the_ledger_has_what_the_engines_say_and_never_sells_more_than_the
         assert 0 <= said["output"] - whole["output"] <= 8 * load.left, "what was generated and never sent"
         month = next(each for each in periods(int(time.time())) if each.kind == "month").name
         for key, mine in counted.items():
-            kept = ledger.account(key).reserved
             ledger.expire(int(time.time()) + 1000)
             account = ledger.account(key)
             assert account.reserved == 0
-            over = account.spent[month].tokens - mine["input"] - mine["output"]
-            most = held.get(key, 0) - kept  # charged where a ledger saw that a gateway had ended, and had leases still
-            assert 0 <= over <= most
+            assert account.spent[month].tokens == mine["input"] + mine["output"]
 
 
 @pytest.mark.slow
