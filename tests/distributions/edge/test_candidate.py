@@ -133,6 +133,25 @@ def test_one_that_the_system_killed_is_not_to_blame(try_):
     assert not tried.to_blame
 
 
+@pytest.mark.parametrize(
+    ("by", "blame"), [(signal.SIGKILL, False), pytest.param(signal.SIGSEGV, True, marks=pytest.mark.slow)]
+)
+def test_one_that_ends_as_it_is_asked_is_told_of_as_any_other(try_, served, stable, monkeypatch, by, blame):
+    tried = try_("same")
+    send = candidate._send
+
+    def late(link, value):
+        os.kill(tried.pid, by)
+        os.waitid(os.P_PID, tried.pid, os.WEXITED | os.WNOWAIT)
+        send(link, value)
+
+    monkeypatch.setattr(candidate, "_send", late)
+    assert asked(served, ROWS[:1]) == labels(stable)[:1]
+    until(lambda: tried.trouble)
+    assert "its process" in tried.trouble
+    assert tried.to_blame == blame
+
+
 def test_one_that_hangs_is_ended(try_, served, stable, monkeypatch):
     monkeypatch.setattr(candidate, "LONGEST_ANSWER", 0.3)
     tried = try_("same", Trial(mode="live", rows=1))

@@ -189,7 +189,7 @@ class Candidate:
 
     def _run(self) -> None:
         try:
-            _send(self._link, self._task)
+            self._tell(self._task)
             found = self._receive(LONGEST_LOAD)
             if isinstance(found, _Refused):
                 self._end(found.message, blame=True)
@@ -220,7 +220,7 @@ class Candidate:
 
     def _ask(self, ask: _Ask) -> None:
         try:
-            _send(self._link, [_packed(name, array) for name, array in ask.inputs.items()])
+            self._tell([_packed(name, array) for name, array in ask.inputs.items()])
             found = self._receive(LONGEST_ANSWER)
             outputs = _unpacked(found.outputs) if isinstance(found, _Answer) else None
         except _Gone:
@@ -237,6 +237,14 @@ class Candidate:
             with self._lock:
                 self._pairs.append(same)
                 self._rows += 1
+
+    def _tell(self, value: Any) -> None:
+        try:
+            _send(self._link, value)
+        except TimeoutError:
+            raise _Gone(f"it took no request within {LONGEST_ANSWER:g} s") from None
+        except OSError:
+            raise self._gone() from None
 
     def _receive(self, timeout: float) -> _Ready | _Answer | _Refused:
         limit, data = time.monotonic() + timeout, bytearray()
@@ -262,16 +270,19 @@ class Candidate:
             part = self._link.recv(min(most, 1 << 20))
         except OSError:
             part = b""
-        if part:
-            return part
+        if not part:
+            raise self._gone()
+        return part
+
+    def _gone(self) -> _Gone:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(5)
         code = self._process.returncode
         if self.trouble:
-            raise _Gone(self.trouble)
+            return _Gone(self.trouble)
         if code == -signal.SIGKILL:
-            raise _Gone("its process was killed: memory may be short on the device", killed=True)
-        raise _Gone(f"its process ended by {signal.Signals(-code).name if code and code < 0 else f'status {code}'}")
+            return _Gone("its process was killed: memory may be short on the device", killed=True)
+        return _Gone(f"its process ended by {signal.Signals(-code).name if code and code < 0 else f'status {code}'}")
 
     def _check(self) -> None:
         if self._process.poll() is None and (used := _memory_of(self._process.pid)) > self._limit:
@@ -287,10 +298,7 @@ class Candidate:
 
 def _send(link: socket.socket, value: Any) -> None:
     data = _encode(value)
-    try:
-        link.sendall(_LENGTH.pack(len(data)) + data)
-    except OSError as error:
-        raise _Gone(f"it takes no request: {error}") from None
+    link.sendall(_LENGTH.pack(len(data)) + data)
 
 
 def _packed(name: str, array: Array) -> _Tensor:
@@ -323,7 +331,7 @@ def child(link: socket.socket) -> None:
     os.nice(NICE)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
-    with link, contextlib.suppress(_Gone, EOFError):
+    with link, contextlib.suppress(_Gone, ConnectionError, EOFError):
         task = msgspec.msgpack.decode(_frame(link), type=CandidateTask)
         try:
             found = model.load(task.folder, task.manifest, version=task.version, threads=task.threads)
