@@ -82,7 +82,7 @@ class Collector:
         """The spans of a trace."""
         return [each for each in self.spans if each.trace == trace]
 
-    def wait(self, enough: Callable[[], bool], seconds: float = 15.0) -> None:
+    def wait(self, enough: Callable[[], bool], seconds: float = 60.0) -> None:
         """Wait until it is so."""
         end = time.monotonic() + seconds
         while not enough():

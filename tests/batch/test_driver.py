@@ -62,7 +62,7 @@ def workers(process) -> list[psutil.Process]:
     return psutil.Process(process.pid).children()
 
 
-def gone(processes, timeout=10.0):
+def gone(processes, timeout=60.0):
     return not psutil.wait_procs(processes, timeout)[1]
 
 

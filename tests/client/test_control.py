@@ -23,7 +23,7 @@ def control(server, place):
     def start(answer):
         there = server(answer)
         announce(place, there.url, os.getpid())
-        return there, ControlClient(place, timeout=5)
+        return there, ControlClient(place, timeout=60)
 
     return start
 

@@ -116,7 +116,7 @@ class Chromium:
         """What the browser had to say against the page since the last call."""
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
-    def until(self, condition: Callable[[], Any], seconds: float = 10.0) -> Any:
+    def until(self, condition: Callable[[], Any], seconds: float = 60.0) -> Any:
         """Wait for what the page does by itself."""
         end = time.monotonic() + seconds
         while not (found := condition()):

@@ -99,7 +99,7 @@ class HttpReplica:
 async def http(gateway: Gateway, **options: object) -> httpx.AsyncClient:
     """A client of the gateway's address."""
     host, port = await gateway.address()
-    return httpx.AsyncClient(base_url=f"http://{host}:{port}", timeout=10, trust_env=False, **options)
+    return httpx.AsyncClient(base_url=f"http://{host}:{port}", timeout=60, trust_env=False, **options)
 
 
 def one(upstream: HttpReplica | str, *, endpoint: str = "digits", **fields: object) -> EndpointRoute:

@@ -74,7 +74,7 @@ async def test_a_stream_finds_its_endpoint_by_its_first_message(gateway, grpc_re
         said = []
         for _ in range(3):
             client.async_stream_infer("other", [tensor])
-            said.append(answers.get(timeout=5))
+            said.append(answers.get(timeout=60))
         client.stop_stream()
         assert said == ["o", "o", "o"]
 

@@ -26,7 +26,7 @@ async def test_a_client_that_leaves_ends_the_generation_and_its_line_has_what_wa
         async for line in answer.aiter_lines():
             if "w2" in line:
                 break
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while engine.told()["aborted"] == before:
             await asyncio.sleep(0.02)
     (line,) = await lines(gateway, 1)
@@ -39,7 +39,7 @@ async def test_a_client_that_leaves_without_a_stream_has_a_line_with_its_prompt(
     before = engine.told()["aborted"]
     with pytest.raises(httpx.ReadTimeout):
         await client.post(CHAT, json=chat(fake={"delay": 30}), timeout=0.5)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while engine.told()["aborted"] == before:
             await asyncio.sleep(0.02)
     (line,) = await lines(gateway, 1)
@@ -130,7 +130,7 @@ async def test_a_rollout_splits_and_in_a_shadow_both_get_copies_beside_their_eng
                 answer = await client.post(CHAT, json=chat(max_tokens=number + 1, stream=number == 1))
                 assert answer.headers["x-argosy-revision"] == "r1"
                 ids.append(answer.headers["x-request-id"])
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while any(len(each.seen) < 4 for each in processes):
                     await asyncio.sleep(0.02)
             for each in processes:

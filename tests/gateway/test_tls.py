@@ -62,7 +62,7 @@ async def test_tls_with_a_certificate_that_is_replaced(config, replica, folder):
         assert await served_name(gateway, cert) == "first"
         new_key.rename(key)
         new_cert.rename(cert)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while True:
                 try:
                     if await served_name(gateway, cert) == "second":

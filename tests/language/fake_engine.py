@@ -275,7 +275,7 @@ class Fake:
         self.process, self.path, self.port = process, path, port
         self.url = f"http://127.0.0.1:{port}" if port else "http://engine"
         transport = httpx.HTTPTransport(uds=path) if path else None
-        self.client = httpx.Client(transport=transport, base_url=self.url, timeout=10, trust_env=False)
+        self.client = httpx.Client(transport=transport, base_url=self.url, timeout=60, trust_env=False)
 
     def told(self) -> dict[str, Any]:
         """What it has seen and counted."""

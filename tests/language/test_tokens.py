@@ -127,7 +127,7 @@ async def test_what_a_killed_envoy_had_reserved_is_charged(tmp_path, start_fake)
         assert running is not None
         os.kill(running.pid, signal.SIGKILL)
         await asking
-        place.gateway.process._process.wait(5)
+        place.gateway.process._process.wait(60)
         async with asyncio.timeout(30):
             while ledger.account("a").reserved:
                 await asyncio.sleep(0.05)

@@ -135,5 +135,5 @@ def test_a_second_interrupt_waits_for_nothing(home: Home, package: str, start: C
     platform.process.send_signal(signal.SIGINT)
     until(lambda: "stopping" in platform.out.read_text())
     platform.process.send_signal(signal.SIGINT)
-    assert platform.process.wait(10) == 0
+    assert platform.process.wait(60) == 0
     assert_nothing_is_left(home)

@@ -85,7 +85,7 @@ def test_a_crash_says_which_signal_and_its_last_words(number: signal.Signals):
 def test_an_end_a_hang_and_too_large_an_answer_are_failures(monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(Unavailable, match=r"it ended the process that ran it \(exit status 7\)"), child() as one:
         one.run(BEHAVE, Asked("exit", 7), dict[str, str])
-    with child(timeout=3.0) as one:
+    with child(timeout=60.0) as one:
         one.run(BEHAVE, Asked(""), dict[str, str])
         assert one._process is not None
         pid = one._process.pid

@@ -221,7 +221,7 @@ def test_a_package_that_cannot_be_sent_is_tried_again_a_minute_later_and_orders_
 async def test_a_region_that_is_slow_delays_no_other(bed, monkeypatch):
     monkeypatch.setattr("argosy.regions.holder.EVERY", 0.05)
     answer = threading.Event()
-    bed.regions["west"].report, west = lambda: answer.wait(10) and west(), bed.regions["west"].report
+    bed.regions["west"].report, west = lambda: answer.wait(60) and west(), bed.regions["west"].report
     bed.here.declare("a", "east")
     try:
         for _ in range(3):

@@ -70,7 +70,7 @@ class RunningReplica:
 
     def stop(self):
         self.begin_stop()
-        self._thread.join(20)
+        self._thread.join(60)
 
     def __enter__(self):
         self._thread.start()

@@ -25,14 +25,14 @@ class Caller:
         self.stats = Stats()
         self.batcher = Batcher(engine, Runtime(**settings), self.stats, inline=inline, call_ns=0)
 
-    def submit(self, feeds, timeout=10.0):
+    def submit(self, feeds, timeout=60.0):
         future = asyncio.get_running_loop().create_future()
         first = next(iter(feeds.values()))
         future.job = None
         job = self.batcher.submit(feeds, first.shape[0] if first.ndim else 1, timeout, future.set_result)
         return future, job
 
-    async def ask(self, feeds, timeout=10.0):
+    async def ask(self, feeds, timeout=60.0):
         result = await self.submit(feeds, timeout)[0]
         if isinstance(result, Exception):
             raise result

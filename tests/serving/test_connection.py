@@ -27,7 +27,7 @@ def request(body=BODY, path=PATH, method=b"POST", head=b"", version=b"1.1"):
 class Client:
     """A raw socket that reads whole answers."""
 
-    def __init__(self, replica, timeout=5):
+    def __init__(self, replica, timeout=60):
         self.socket = socket.create_connection((replica.http.host, replica.http.port), timeout=timeout)
         self.file = self.socket.makefile("rb")
 
@@ -244,7 +244,7 @@ def model(replica):
     return replica.replica.plane.get("m")
 
 
-def wait_for(condition, timeout=10):
+def wait_for(condition, timeout=60):
     end = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < end

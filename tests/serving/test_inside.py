@@ -83,10 +83,10 @@ def test_grpc_calls_are_kept_too(replica: Any, client: httpx.Client) -> None:
     with grpc.insecure_channel(f"unix:{replica.grpc.path}") as channel:
         call = channel.unary_unary(f"/{wire.SERVICE}/ModelInfer")
         metadata = (("x-argosy-record", "1"), ("x-request-id", "g"))
-        call(request.SerializeToString(), metadata=metadata, timeout=10)
+        call(request.SerializeToString(), metadata=metadata, timeout=60)
         request.inputs[0].datatype = "FP32"
         with pytest.raises(grpc.RpcError):
-            call(request.SerializeToString(), metadata=metadata, timeout=10)
+            call(request.SerializeToString(), metadata=metadata, timeout=60)
     first = handed(client).answers[0]
     assert first.id == "g"
     assert first.outputs is not None

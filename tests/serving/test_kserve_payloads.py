@@ -174,7 +174,7 @@ def test_grpc(replica, raw):
             request_serializer=lambda sent: sent.SerializeToString(),
             response_deserializer=message("ModelInferResponse").FromString,
         )
-        answer = call(asked, timeout=10)
+        answer = call(asked, timeout=60)
     assert answer.id == "iris-1"
     if raw:
         assert list(struct.unpack("<2i", answer.raw_output_contents[0])) == SPECIES

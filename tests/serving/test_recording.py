@@ -146,7 +146,7 @@ def log_of(served: ServedModel) -> Recording:
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.005)
 

@@ -85,11 +85,11 @@ def test_a_grpc_call_is_traced_by_its_metadata(start: Any, collector: Collector)
     message = encode_request("floats", "", Request([Tensor("x", "FP32", np.ones((3, 1), "f4"))]))
     with grpc.insecure_channel(f"unix:{replica.grpc.path}") as channel:
         call = channel.unary_unary(f"/{wire.SERVICE}/ModelInfer")
-        call(message.SerializeToString(), metadata=tuple(CONTEXT.items()), timeout=10)
+        call(message.SerializeToString(), metadata=tuple(CONTEXT.items()), timeout=60)
         collector.wait(lambda: len(collector.of(TRACE)) == 4)
         message.inputs[0].datatype = "NOPE"
         with pytest.raises(grpc.RpcError):
-            call(message.SerializeToString(), metadata=(("traceparent", SAMPLED),), timeout=10)
+            call(message.SerializeToString(), metadata=(("traceparent", SAMPLED),), timeout=60)
         collector.wait(lambda: len(collector.of(TRACE)) == 5)
     assert by_name(collector.spans[:4])["request"].attributes["argosy.rows"] == 3
     assert (collector.spans[4].name, collector.spans[4].status) == ("request", 2)

@@ -247,13 +247,13 @@ def test_async_infer_and_streaming_over_grpc(replica):
         client.async_infer(
             "scores", [wanted(triton_grpc, "x", ROWS)], lambda result, error: answers.put((result, error))
         )
-        result, error = answers.get(timeout=10)
+        result, error = answers.get(timeout=60)
         assert error is None
         np.testing.assert_array_equal(result.as_numpy("scores")[:, 0], ROWS[:, 1])
         client.start_stream(lambda result, error: answers.put((result, error)))
         client.async_stream_infer("scores", [wanted(triton_grpc, "x", ROWS)], request_id="good")
         client.async_stream_infer("nobody", [wanted(triton_grpc, "x", ROWS)], request_id="bad")
-        found = [answers.get(timeout=10) for _ in range(2)]
+        found = [answers.get(timeout=60) for _ in range(2)]
         client.stop_stream()
     assert [result.get_response().id for result, error in found if error is None] == ["good"]
     assert ["nobody" in str(error) for _, error in found if error is not None] == [True]

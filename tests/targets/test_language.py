@@ -80,7 +80,7 @@ def test_what_it_is_told(home: Home, tmp_path: Path):
     place = new_place(home, revision, 0)
     process = Launcher(home=home).start(place, revision, 0, package=package, threads=3)
     process.kill()
-    process.wait(5)
+    process.wait(60)
     told = decode(place.config.read_bytes(), LanguageConfig, "it")
     assert (told.adapters, told.draft, told.variables) == ({"pirate:2": "/a"}, "/d", ("FAKE", VARIABLE))
     assert (told.engine, told.resources.memory, told.runtime.threads) == (place.engine, 1 << 30, 1)

@@ -98,7 +98,7 @@ class World:
         self.triggers.evaluate()
         asyncio.run(self.triggers.act())
 
-    def until(self, good: Callable[[Run], bool], seconds: float = 20.0) -> Run:
+    def until(self, good: Callable[[Run], bool], seconds: float = 60.0) -> Run:
         """Act until the last run is so."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

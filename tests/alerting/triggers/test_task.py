@@ -118,7 +118,7 @@ def stat(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
 
 
-def gone(pid: int, seconds: float = 5.0) -> bool:
+def gone(pid: int, seconds: float = 60.0) -> bool:
     """Whether a process ends, or only waits to be buried."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -330,7 +330,7 @@ def test_a_command_whose_runner_is_killed_is_run_again_once_it_is_gone_and_not_f
     assert run.error == "it was started 3 times, and gone each time before it had ended"
 
 
-def wait_for(good, seconds: float = 10.0) -> None:
+def wait_for(good, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not good():
         assert time.monotonic() < deadline

@@ -179,7 +179,7 @@ class Device:
     def state(self) -> State:
         return self.agent.state
 
-    def until(self, met: Callable[[], object], seconds: float = 20.0) -> None:
+    def until(self, met: Callable[[], object], seconds: float = 60.0) -> None:
         """Wait for something."""
         end = time.monotonic() + seconds
         while not met():

@@ -60,7 +60,7 @@ def make(tmp_path, monkeypatch):
 
 
 def until(met):
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not met():
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -80,7 +80,7 @@ def test_an_outage_is_told_of_once_and_ends(make, caplog):
     gone = Unavailable("the platform cannot be reached: no route to host")
     link, wanted = Link([gone, gone, gone, Desired(revision="1")]), threading.Event()
     make(link).start(lambda desired: wanted.set())
-    assert wanted.wait(10)
+    assert wanted.wait(60)
     assert [record.message for record in caplog.records] == [
         "the platform cannot be reached: no route to host; what serves goes on, and it is tried again",
         "the platform is reached again",

@@ -66,7 +66,7 @@ class Agent:
 
     def answer(self) -> dict[str, Any]:
         """What it answers; empty where that is an error, or nothing."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             row = {"name": "x", "datatype": "FP32", "shape": [1, 4], "data": ROWS[0].tolist()}
             connection.request("POST", "/v2/models/m/infer", json.dumps({"inputs": [row]}))

@@ -253,5 +253,5 @@ def test_it_gives_way_to_requests(home: Home):
     with recorder(home) as process:
         assert psutil.Process(process.pid).nice() >= 10
         process.send_signal(signal.SIGINT)
-        process.wait(10)
+        process.wait(60)
     shutil.rmtree(home.root)
