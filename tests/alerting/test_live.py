@@ -177,6 +177,7 @@ def test_a_standby_on_another_home_goes_on_with_the_same_incident(
         clear(other)
 
 
+@pytest.mark.slow
 def test_trying_the_sinks_and_bad_requests(ops, site):
     assert "127.0.0.1 answered 200" in argosy("alerts", "test")
     assert (site.bodies[0]["endpoint"], site.bodies[0]["title"]) == ("argosy", "Argosy tries this sink")

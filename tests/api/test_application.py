@@ -15,6 +15,8 @@ from argosy.store import open_store
 from tests.platform.up import STAND_IN_UP, Up, clear, until
 from tests.store.samples import FILES, model_lineage, model_manifest, write_folder
 
+pytestmark = pytest.mark.xdist_group("application")  # one platform
+
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:

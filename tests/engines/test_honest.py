@@ -91,6 +91,7 @@ def same(got: Any, want: Any) -> bool:
     return bool(np.array_equal(got, want))
 
 
+@pytest.mark.slow
 def test_many_estimators_in_turn(tmp_path: Path) -> None:
     """Every eighth of scikit-learn, and all combinations and boosters, in two of the ways each."""
     ways, wrong, seen = list(WAYS), [], 0

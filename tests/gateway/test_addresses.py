@@ -157,6 +157,7 @@ async def test_an_address_that_has_used_up_its_share_shuts_nobody_else_out(confi
         await gateway.stop(0.2)
 
 
+@pytest.mark.slow
 async def test_idle_connections_of_http2_make_room(config, replica):
     """They are counted apart from those of HTTP/1, and end by themselves."""
     gateway = Gateway(msgspec.structs.replace(config, max_connections_per_address=50, idle_seconds=1))

@@ -48,7 +48,7 @@ def names(version):
     ]
 
 
-@pytest.mark.parametrize("convert", [True, False])
+@pytest.mark.parametrize("convert", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_names_of_the_push(built, source, convert):
     sample = source.parent / "sample.npz"
     given = {"input_names": ("iris",), "output_names": ("kind", "chances"), "sample": sample, "convert": convert}
