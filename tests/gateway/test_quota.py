@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 
+import httpx
 import msgspec
 import pytest
 
@@ -82,7 +83,7 @@ async def client(quota, replica, config, monkeypatch):
     there = await replica("a")
     await gateway.start([one(there)], limited)
     async with await http(gateway) as made:
-        made.there = there
+        made.gateway, made.there = gateway, there
         yield made
     await gateway.stop(0.5)
 
@@ -153,3 +154,33 @@ async def test_without_the_ledger_it_is_closed_or_open_as_declared(client, quota
     again = await ask(client, 5)
     assert again.status_code == 200
     assert "x-argosy-quota" not in again.headers
+
+
+async def test_what_a_gateway_did_not_use_is_free_once_it_has_ended_with_nothing_in_flight(client, quota):
+    assert (await ask(client, 10)).status_code == 200
+    assert quota.server.ledger.account("k1").reserved == 1000 // SHARE
+    await client.gateway.stop(30)
+    account = quota.server.ledger.account("k1")
+    assert (account.reserved, account.spent) == (0, {})
+
+
+async def test_of_one_that_ended_with_a_request_in_flight_it_stays_reserved_until_it_is_charged(client, quota):
+    go, arrived = asyncio.Event(), asyncio.Event()
+
+    async def held(_):
+        arrived.set()
+        await go.wait()
+        return 200, {}, b""
+
+    client.there.handler = held
+    waiting = asyncio.create_task(ask(client, 10))
+    await arrived.wait()
+    await client.gateway.stop(0.2)
+    go.set()
+    with contextlib.suppress(httpx.TransportError):
+        await waiting
+    assert quota.server.ledger.account("k1").reserved == 1000 // SHARE
+    quota.server._swept = 0.0
+    quota.server.settle()
+    account = quota.server.ledger.account("k1")
+    assert (account.reserved, {each.tokens for each in account.spent.values()}) == (0, {1000 // SHARE})

@@ -100,6 +100,15 @@ def test_what_a_gateway_had_that_was_killed_is_charged():
     assert {each.tokens for each in account.spent.values()} == {decided.lease.left}
 
 
+def test_what_a_gateway_had_that_was_drained_is_free_and_that_of_others_stays():
+    account = Account(TokenLimits(tokens_per_minute=1000))
+    for gateway in ("here/7", "", "here/8"):
+        _, account = grant(account, ask(100, gateway=gateway), NOON, gateway)
+    account = expire(account, NOON + 1, drained="here/7")
+    assert ([each.gateway for each in account.leases], account.spent) == (["", "here/8"], {})
+    assert len(expire(account, NOON + 1).leases) == 2
+
+
 @given(st.integers(0, 2**32), st.integers(100, 20000))
 @settings(max_examples=40, deadline=None)
 def test_eight_gateways_never_get_more_than_there_is_and_nothing_leaks(seed, limit):
@@ -138,6 +147,8 @@ def test_eight_gateways_never_get_more_than_there_is_and_nothing_leaks(seed, lim
         elif what < 0.95 and held[gateway]:
             lease, left = held[gateway].pop()
             account = relieved(account, lease.id, left)
+        elif rng.random() < 0.5 and not any(each[0] == gateway for each in running):
+            account, held[gateway] = expire(account, now, drained=f"g/{gateway}"), []
         else:
             mine = {each.gateway for each in account.leases} & {f"g/{gateway}"}
             lost += sum(each.left for each in account.leases if each.gateway in mine)

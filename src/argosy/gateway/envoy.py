@@ -110,15 +110,20 @@ class Process:
         """Stops accepting, lets what is in flight finish, ends the process; by force when it does not end."""
         if not self.alive():
             return self._forget()
+        drained = False
         with contextlib.suppress(ArgosyError, TimeoutError):
             async with asyncio.timeout(drain_seconds):
                 await self.admin.post("/drain_listeners")
                 while sum((await self.admin.stats(r"^http\.argosy\.downstream_rq_active$")).values()):  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
+                drained = True
         if self._process is not None:
             self._process.terminate()
         if not await self._ended(KILL_SECONDS):
             await self.kill()
+        elif drained and self.running is not None and self.config.quota:
+            with contextlib.suppress(Unavailable):  # else its leases are charged, as if it had been killed
+                await Admin(Address(path=self.config.quota)).exchange("POST", "/drained", b"%d" % self.running.pid)
         return self._forget()
 
     async def kill(self) -> None:

@@ -10,6 +10,7 @@ import logging
 import math
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -76,6 +77,7 @@ class QuotaServer:
         self._asked = asyncio.Event()
         self._reader: LogReader | None = None
         self._swept = 0.0
+        self._settling = threading.Lock()
 
     def limits(self, key: str) -> TokenLimits | None:
         """Those of a key."""
@@ -113,18 +115,19 @@ class QuotaServer:
             if not more:
                 await asyncio.sleep(EVERY)
 
-    def settle(self) -> bool:
-        """Read on in the access log, and end leases that are over. Whether there may be more to read at once. Raises
-        OSError, Unavailable, StorageFull."""
-        self.load()
-        now = self._clock()
-        gone = self._gone() if now - self._swept >= EXPIRED else None
-        if self._read():
-            return True
-        if gone is not None:
-            self.ledger.expire(int(now), gone)
-            self._swept = now
-        return False
+    def settle(self, drained: str = "") -> bool:
+        """Read on in the access log, and end leases that are over, and those of a gateway that ended when nothing was
+        in flight. Whether there may be more to read at once. Raises OSError, Unavailable, StorageFull."""
+        with self._settling:
+            self.load()
+            now = self._clock()
+            gone = self._gone() if drained or now - self._swept >= EXPIRED else None
+            if self._read():
+                return True
+            if gone is not None:
+                self.ledger.expire(int(now), gone - {drained}, drained)
+                self._swept = now
+            return False
 
     def _read(self) -> bool:
         if not self.config.log:
@@ -176,12 +179,17 @@ class QuotaServer:
         """Requests of one connection, which Envoy keeps."""
         peer = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         gateway = f"{MACHINE}/{struct.unpack('3i', peer)[0]}"
-        with contextlib.suppress(OSError, EOFError, asyncio.LimitOverrunError, ValueError):
+        with contextlib.suppress(ArgosyError, OSError, EOFError, asyncio.LimitOverrunError, ValueError):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
                 size = next(int(line[15:]) for line in head.split("\r\n") if line.startswith("content-length:"))
                 body = (await reader.readexactly(min(size, BODY))).decode()
-                writer.write(await self._decide(body, gateway))
+                if head.startswith("post /drained "):
+                    while await asyncio.to_thread(self.settle, f"{MACHINE}/{int(body)}"):
+                        pass
+                    writer.write(_response(200, {}, None))
+                else:
+                    writer.write(await self._decide(body, gateway))
                 await writer.drain()
         writer.close()
 
