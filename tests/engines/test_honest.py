@@ -43,7 +43,7 @@ def models(step: int = 1) -> Iterator[honest.Fitted]:
     return chain(honest.estimators(step), honest.combinations(), honest.boosted())
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
