@@ -104,7 +104,7 @@ def test_what_a_gateway_had_that_was_drained_is_free_and_that_of_others_stays():
     account = Account(TokenLimits(tokens_per_minute=1000))
     for gateway in ("here/7", "", "here/8"):
         _, account = grant(account, ask(100, gateway=gateway), NOON, gateway)
-    account = expire(account, NOON + 1, drained="here/7")
+    account = expire(account, NOON + 1, drained={"here/7"})
     assert ([each.gateway for each in account.leases], account.spent) == (["", "here/8"], {})
     assert len(expire(account, NOON + 1).leases) == 2
 
@@ -148,7 +148,7 @@ def test_eight_gateways_never_get_more_than_there_is_and_nothing_leaks(seed, lim
             lease, left = held[gateway].pop()
             account = relieved(account, lease.id, left)
         elif rng.random() < 0.5 and not any(each[0] == gateway for each in running):
-            account, held[gateway] = expire(account, now, drained=f"g/{gateway}"), []
+            account, held[gateway] = expire(account, now, drained={f"g/{gateway}"}), []
         else:
             mine = {each.gateway for each in account.leases} & {f"g/{gateway}"}
             lost += sum(each.left for each in account.leases if each.gateway in mine)

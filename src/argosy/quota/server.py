@@ -12,7 +12,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +115,8 @@ class QuotaServer:
             if not more:
                 await asyncio.sleep(EVERY)
 
-    def settle(self, drained: str = "") -> bool:
-        """Read on in the access log, and end leases that are over, and those of a gateway that ended when nothing was
+    def settle(self, drained: Set[str] = frozenset()) -> bool:
+        """Read on in the access log, and end leases that are over, and those of gateways that ended when nothing was
         in flight. Whether there may be more to read at once. Raises OSError, Unavailable, StorageFull."""
         with self._settling:
             self.load()
@@ -125,7 +125,7 @@ class QuotaServer:
             if self._read():
                 return True
             if gone is not None:
-                self.ledger.expire(int(now), gone - {drained}, drained)
+                self.ledger.expire(int(now), gone - drained, drained)
                 self._swept = now
             return False
 
@@ -185,7 +185,7 @@ class QuotaServer:
                 size = next(int(line[15:]) for line in head.split("\r\n") if line.startswith("content-length:"))
                 body = (await reader.readexactly(min(size, BODY))).decode()
                 if head.startswith("post /drained "):
-                    while await asyncio.to_thread(self.settle, f"{MACHINE}/{int(body)}"):
+                    while await asyncio.to_thread(self.settle, {f"{MACHINE}/{int(body)}"}):
                         pass
                     writer.write(_response(200, {}, None))
                 else:

@@ -184,10 +184,10 @@ def relieved(account: Account, lease: str, tokens: int) -> Account:
     return msgspec.structs.replace(account, leases=tuple(each for each in leases if each.left))
 
 
-def expire(account: Account, now: int, dead: Collection[str] = (), drained: str = "") -> Account:
-    """Leases that no line is to come of are over, and what is left of them is free, as of the gateway that was
+def expire(account: Account, now: int, dead: Collection[str] = (), drained: Collection[str] = ()) -> Account:
+    """Leases that no line is to come of are over, and what is left of them is free, as of gateways that were
     `drained`. Of one that was killed, whose last lines are lost, it is charged."""
-    lost, ended = [each for each in account.leases if each.gateway in dead], {*dead, drained} - {""}
+    lost, ended = [each for each in account.leases if each.gateway in dead], {*dead, *drained}
     kept = tuple(each for each in account.leases if each.closes > now and each.gateway not in ended)
     account = msgspec.structs.replace(account, leases=kept)
     for each in lost:

@@ -205,12 +205,12 @@ class TokenLedger:
             _add_answers(connection, [each.counted for each in lines if each.counted is not None])
         return True
 
-    def expire(self, now: int, dead: Collection[str] = (), drained: str = "") -> None:
+    def expire(self, now: int, dead: Collection[str] = (), drained: Collection[str] = ()) -> None:
         """End leases that are over, and those of gateways that are `dead` or were `drained`; forget what is too old.
         Raises Unavailable."""
         with self._database.begin(fenced=False) as connection:
             self._alone(connection)
-            over = sa.or_(L.closes <= now, L.gateway.in_({*dead, drained} - {""}))
+            over = sa.or_(L.closes <= now, L.gateway.in_({*dead, *drained}))
             whose = set(connection.execute(sa.select(L.key).where(over)).scalars())
             books = _Books(connection, whose, self._limits)
             for key in whose:
