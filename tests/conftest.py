@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -23,6 +24,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 os.environ.setdefault("ARGOSY_GATEWAY_MAX_CONNECTIONS_PER_ADDRESS", "4096")
 """No bound: with one, Envoy compiles 32 copies of its filters, in four times the time. Who tests it declares it."""
+
+for each in ("connect", "read", "write", "pool"):  # 5 s otherwise, which is an assertion about time
+    setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, each, 60.0)
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background job; what tests start would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)

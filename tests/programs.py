@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 ONNXRUNTIME_WEB = ("npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "onnxruntime-web@1.30.0")
@@ -26,6 +27,15 @@ FLAGS = (
     "--hide-scrollbars",
     "--force-prefers-reduced-motion",
 )
+
+
+def cut_off(process: psutil.Process) -> None:
+    """Kill a process with all that it has started."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.suspend()  # it starts nothing meanwhile
+        for each in [*process.children(recursive=True), process]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
 
 
 def need(*names: str) -> str:

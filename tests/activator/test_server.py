@@ -25,7 +25,7 @@ async def ask(activator: Activator, data: bytes) -> bytes:
     reader, writer = await asyncio.open_unix_connection(str(http_socket(activator.run_dir)))
     writer.write(data)
     try:
-        return await asyncio.wait_for(reader.read(), 20)
+        return await asyncio.wait_for(reader.read(), 60)
     finally:
         writer.close()
 

@@ -185,7 +185,7 @@ def alertmanager(tmp_path_factory):
     command = [program, *(f"--{name}={value}" for name, value in options.items()), "--cluster.listen-address="]
     with (place / "log").open("wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log)
-    url, end = f"http://127.0.0.1:{port}", time.monotonic() + 30
+    url, end = f"http://127.0.0.1:{port}", time.monotonic() + 60
     try:
         while True:
             try:

@@ -55,7 +55,7 @@ async def test_strangers_cost_little_and_keep_nobody_from_the_api(
     until(lambda: process.num_fds() < files + 20)
     assert logged(home) < MIB
     assert await down(home, settings, report=print)
-    assert platform.process.wait(30) == 0
+    assert platform.process.wait(60) == 0
     assert await leftovers.ensure_gone(home) == 0
 
 
@@ -69,6 +69,6 @@ async def test_with_few_files_half_requests_end_neither_the_api_nor_what_down_sa
         for _ in range(5):
             assert answered(there, token) == 200
         assert await down(home, settings, report=print)
-    assert platform.process.wait(30) == 0
+    assert platform.process.wait(60) == 0
     assert logged(home) < MIB
     assert await leftovers.ensure_gone(home) == 0

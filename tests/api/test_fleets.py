@@ -93,7 +93,7 @@ def revoked(platform: Up, run: Callable[..., Any], one: Link, two: Link) -> None
     thread.start()
     time.sleep(0.5)
     run("revoke", "cars", "one", "--reason", "it was stolen")
-    thread.join(20)
+    thread.join(60)
     assert "it was stolen" in refused[0]
     assert two.desired("", 0).revision == "0"
     assert "revoked: it was stolen" in run("devices", "cars", "--state", "revoked").output

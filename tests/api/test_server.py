@@ -58,7 +58,7 @@ class Serving:
         try:
             for part in parts:
                 writer.write(part)
-            while more := await asyncio.wait_for(reader.read(65536), 20):
+            while more := await asyncio.wait_for(reader.read(65536), 60):
                 found += more
         except ConnectionError:
             pass
@@ -70,7 +70,7 @@ class Serving:
         assert b"hello" in await self.ask(WHOLE.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"))
 
     async def until(self, condition: Callable[[], Any]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not condition():
                 await asyncio.sleep(0.01)
 

@@ -18,6 +18,8 @@ from typing import Any
 import msgspec
 import psutil
 
+from tests.programs import cut_off
+
 ROOT = Path(__file__).parents[2]
 PR_SET_CHILD_SUBREAPER = 36
 STORE = 80 * 1024 * 1024
@@ -33,10 +35,7 @@ class Nodes(msgspec.Struct, frozen=True):
 
     def kill(self, node: int) -> None:
         """Kill a node with all that works there."""
-        raylet = psutil.Process(self.raylets[node])
-        for process in (raylet, *raylet.children(recursive=True)):
-            with contextlib.suppress(psutil.Error):
-                process.kill()
+        cut_off(psutil.Process(self.raylets[node]))
 
     def lose(self, node: int, folder: Path, done: Callable[[], Container[str]]) -> bool:
         """Kill a node with all that works there, if one of its processes has written to a file of the folder that it

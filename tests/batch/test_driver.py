@@ -51,7 +51,7 @@ def ended(process, timeout=60.0):
 
 def at_work(output: Path, records=1):
     """Wait until something is answered."""
-    limit = time.monotonic() + 30
+    limit = time.monotonic() + 60
     spool = output / "_argosy/spool"
     while sum(path.stat().st_size > 0 for path in spool.glob("*")) < records:
         assert time.monotonic() < limit
@@ -120,7 +120,7 @@ def test_what_a_killed_worker_had_goes_to_one_that_has_nothing_to_do(tmp_path):
     settings = ("--input", data, "--output", tmp_path / "out", "--keep", "id", "--workers", 2, "--checkpoint", 0)
     process = kit.start("picky:1", *settings, "--batch-size", 4, "--fragment-rows", 100, SLOW="0.3")
     spool = tmp_path / "out/_argosy/spool"
-    limit = time.monotonic() + 30
+    limit = time.monotonic() + 60
     while not (kit.entries(tmp_path / "out") and len(list(spool.glob("*"))) == 1 and len(workers(process)) == 2):
         assert time.monotonic() < limit
         time.sleep(0.01)
@@ -260,7 +260,7 @@ def test_a_full_disk_ends_it_and_it_goes_on_when_there_is_room(data, disk: Disk)
 def test_a_job_into_a_bucket_goes_on_after_its_driver_was_killed(data, s3):
     output = place(f"{s3}/driver")
     process = job(data, output.url, "--format", "jsonl", **SLOW)
-    limit = time.monotonic() + 40
+    limit = time.monotonic() + 60
     while not (ledger := Ledger(output)).entries():
         assert time.monotonic() < limit
         time.sleep(0.05)

@@ -111,7 +111,7 @@ def test_serve(run, place, tmp_path):
             assert f"port {taken}" in second.stderr
         finally:
             process.send_signal(signal.SIGINT)
-            assert process.wait(20) == 0
+            assert process.wait(60) == 0
 
 
 @pytest.fixture
@@ -238,5 +238,5 @@ def test_up_in_the_foreground(place, monkeypatch):
             text += line
         process.send_signal(signal.SIGINT)
         assert process.stdout.read().splitlines()[-1] == "stopped"
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     assert not (place.run / "control.json").exists()

@@ -51,7 +51,7 @@ def test_serve_drains(package):
                 text += line
             base = re.search(r"url +(\S+)", text)[1]
             body = {"model": "g", "messages": [], "stream": True, "fake": {"tokens": 40, "each": 0.02}}
-            with httpx.stream("POST", f"{base}/chat/completions", json=body, timeout=20, trust_env=False) as answer:
+            with httpx.stream("POST", f"{base}/chat/completions", json=body, timeout=60, trust_env=False) as answer:
                 lines = (line for line in answer.iter_lines() if line)
                 assert next(lines).startswith("data: ")
                 process.send_signal(signal.SIGINT)

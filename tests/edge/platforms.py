@@ -42,7 +42,7 @@ def platform(store: Store, api: DeviceApi | None = None, tls: ssl.SSLContext | N
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
     thread.start()
     try:
-        assert started.wait(30)
+        assert started.wait(60)
         yield urls[0]
     finally:
         loop.call_soon_threadsafe(ended.set)

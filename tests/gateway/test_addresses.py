@@ -224,7 +224,7 @@ async def test_connections_over_ipv6_are_counted_by_network(config, replica):
         address = await gateway.address()
         try:
             with holding(half_head, address, 60):
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     while await limited(gateway, "http1") < 10:
                         await asyncio.sleep(0.05)
         finally:
@@ -300,7 +300,7 @@ async def test_what_is_shed_as_the_heap_grows(config, replica):
         for each in connections:
             each.close()
         never.set()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while "stop_accepting_requests" in await active():
                 await asyncio.sleep(0.05)
         assert await asyncio.to_thread(asked, "http", address, "127.0.0.1") == 200

@@ -40,7 +40,7 @@ class Bytes(grpc.GenericRpcHandler):
 
     async def got(self, count):
         """The one call's messages, once there are so many."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not self.calls or len(self.calls[0]) < count:
                 await asyncio.sleep(0.01)
         return self.calls[0]
@@ -167,7 +167,7 @@ async def test_without_a_known_key_nothing_is_read(gateway, replica):
                 call = channel.stream_unary(f"{SERVICE}{method}")(
                     silent(), metadata=(("x-api-key", key),) if key else ()
                 )
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     assert await call.code() == grpc.StatusCode.UNAUTHENTICATED
     assert replica.calls == []
 

@@ -62,7 +62,7 @@ async def test_a_new_revision_replaces_the_old_one_and_its_cluster_goes(gateway,
         assert (await client.post(INFER, content=b"x")).json()["replica"] == "b"
         assert len(await gateway.process.admin.active()) == 2
         await gateway.sweep(grace=0)
-        async with asyncio.timeout(30):  # Envoy takes the file up and drops the cluster in its own time
+        async with asyncio.timeout(60):  # Envoy takes the file up and drops the cluster in its own time
             while [name.split("/")[1] for name in await gateway.process.admin.active()] != ["r2"]:
                 await gateway.sweep(grace=0)
                 await asyncio.sleep(0.02)
@@ -88,7 +88,7 @@ async def test_a_cluster_in_use_outlives_its_route(gateway, replica):
         assert len(await gateway.process.admin.active()) == 2
         go.set()
         assert (await waiting).text == "late"
-        async with asyncio.timeout(30):  # Envoy counts a request as in flight for a moment after its answer
+        async with asyncio.timeout(60):  # Envoy counts a request as in flight for a moment after its answer
             while len(await gateway.process.admin.active()) != 1:
                 await gateway.sweep(grace=0)
                 await asyncio.sleep(0.02)

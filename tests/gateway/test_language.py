@@ -50,7 +50,7 @@ def chat(name="gemma", **fields):
 async def lines(gateway, count):
     """The access log, once it has so many lines."""
     path = Path(gateway.config.access_log_path)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(found := [json.loads(each) for each in path.read_text().splitlines()]) < count:
             await asyncio.sleep(0.05)
     return found

@@ -106,7 +106,7 @@ async def test_who_leaves_ends_the_generation(url, gateway, server):
             if count == 4:
                 break
         await stream.close()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while server.load().running:
             await asyncio.sleep(0.05)
     (line,) = await lines(gateway, 1)

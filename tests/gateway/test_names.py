@@ -56,7 +56,7 @@ def requests(name):
 def told(channel, method, message, metadata):
     """All that a caller sees: messages, status, and every header. Not by grpc.aio, which now and then says
     INTERNAL where the server ends a stream that is still written to."""
-    call = channel.stream_stream(method)(iter([message]), metadata=metadata, timeout=20)
+    call = channel.stream_stream(method)(iter([message]), metadata=metadata, timeout=60)
     answers = []
     with contextlib.suppress(grpc.RpcError):
         answers.extend(call)
@@ -90,7 +90,7 @@ async def test_rest_paths_tell_no_names(gateway):
     paths = ["/v2/models/{}" + each for each in below]
     paths += ["/v2/repository/models/{}/load", "/v2/repository/models/{}/unload", "/v1/models/{}", "/v2/health/{}"]
     host, port = await gateway.address()
-    async with httpx.AsyncClient(base_url=f"http://{host}:{port}", timeout=20, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=f"http://{host}:{port}", timeout=60, trust_env=False) as client:
         for path in paths:
             for method in ("GET", "POST", "DELETE", "HEAD", "OPTIONS"):
                 answers = [await client.request(method, path.format(name)) for name in (THERE, NOWHERE)]

@@ -31,7 +31,7 @@ class Told(list[Sent]):
 
     async def until(self, count: int) -> list[Sent]:
         """Once so many came, in the order of their time."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(self) < count:
                 await asyncio.sleep(0.05)
         return sorted(self, key=lambda each: each.time)
@@ -131,7 +131,7 @@ async def test_a_share_is_drawn_and_failures_are_all_told(gateway: Gateway, told
             await client.post(CHAT, json=chat(name, fake={"fault": "error"}))
         for _ in range(3):
             await client.post(CHAT, json=chat(fake={"fault": "error"}))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while sum(each.code == 500 for each in told) < 3:
             await asyncio.sleep(0.05)
     found = await told.until(3)  # what came before them has come

@@ -184,7 +184,7 @@ async def raw(gateway, data):
     host, port = await gateway.address()
     reader, writer = await asyncio.open_connection(host, port)
     writer.write(data)
-    answer = await asyncio.wait_for(reader.read(), 20)
+    answer = await asyncio.wait_for(reader.read(), 60)
     writer.close()
     return answer
 

@@ -71,7 +71,7 @@ async def test_rest_answers_alike(config, gateway, replica, more):
     host, port = await gateway.address()
 
     def ask(method, path, headers, name):
-        connection = http.client.HTTPConnection(host, port, timeout=20)
+        connection = http.client.HTTPConnection(host, port, timeout=60)
         connection.putrequest(method, path.replace("{}", name), skip_host="host" in headers, skip_accept_encoding=True)
         for header, value in headers.items():
             connection.putheader(header, value.format(name))

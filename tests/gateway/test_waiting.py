@@ -192,7 +192,7 @@ async def test_nobody_without_a_key_wakes_an_endpoint(gateway, replica, grpc_rep
             stack.enter_context(first_messages(address, connections=2, streams=10))
             for key in ("", "of nobody", "o"):
                 headers = {"x-api-key": key} if key else {}
-                with httpx.Client(base_url="http://{}:{}".format(*address), timeout=20, headers=headers) as client:
+                with httpx.Client(base_url="http://{}:{}".format(*address), timeout=60, headers=headers) as client:
                     for path in (
                         INFER,
                         *(f"/v2/models/digits{below}" for below in ("", "/ready", "/versions/1/infer")),

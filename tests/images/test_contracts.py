@@ -49,7 +49,7 @@ def container(root: tuple[Path, dict], user: int, environ: dict, ready: str, mor
             yield
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(30)
+            process.wait(60)
             reader.join()
 
 

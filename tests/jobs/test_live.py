@@ -1,7 +1,5 @@
 """A job on a real platform: submitted by the command line, killed with its controller, and every row there once."""
 
-import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from argosy.store import ledger
 from argosy.store.store import Store
 from tests.platform.packages import push
 from tests.platform.up import Up, until
+from tests.programs import cut_off
 
 ROWS = 400_000
 
@@ -55,8 +54,7 @@ def test_a_job_outlives_its_controller_and_its_own_death(home: Home, rows: Path,
     job = runner.processes(home)["one-1"]
     assert job.is_running()
     platform = start().ready()
-    for each in [job, *job.children()]:
-        os.kill(each.pid, signal.SIGKILL)
+    cut_off(job)
     until(lambda: platform.call("GET", "/v1/jobs/one")["state"] == "succeeded")
     answers = pq.read_table(out)
     order = answers["id"].to_numpy()

@@ -26,6 +26,7 @@ import yaml
 from tests.kubernetes import network, programs
 from tests.kubernetes.certificates import Authority
 from tests.ports import free
+from tests.programs import cut_off
 
 MASTERS = "system:masters"
 FAKE = "kwok.x-k8s.io/node"
@@ -45,15 +46,6 @@ def until(check: Callable[[], Found | None], what: str, patience: float = PATIEN
         assert time.monotonic() < end, f"{what}: not within {patience:.0f} s"
         time.sleep(0.1)
     return found
-
-
-def cut_off(process: psutil.Process) -> None:
-    """Kill a process with all that it has started."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        process.suspend()  # it starts nothing meanwhile
-        for each in [*process.children(recursive=True), process]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                each.kill()
 
 
 def absent(what: str) -> NoReturn:

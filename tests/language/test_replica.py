@@ -64,7 +64,7 @@ class Running:
 def client(address: Address) -> httpx.Client:
     """Of a Unix socket."""
     transport = httpx.HTTPTransport(uds=address.path)
-    return httpx.Client(transport=transport, base_url="http://r", timeout=20, trust_env=False)
+    return httpx.Client(transport=transport, base_url="http://r", timeout=60, trust_env=False)
 
 
 @contextmanager
@@ -252,4 +252,4 @@ def test_replica_that_is_killed(tmp_path: Path) -> None:
         one.until(one.ready)
         engine = psutil.Process(one.process.pid).children()[0]
         one.process.kill()
-        assert psutil.wait_procs([engine], 10)[1] == []
+        assert psutil.wait_procs([engine], 60)[1] == []

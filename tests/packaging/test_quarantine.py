@@ -11,6 +11,7 @@ from argosy.packaging.examine import Findings, Task
 from argosy.packaging.load import CHECK, Check
 from argosy.packaging.quarantine import GIB, Limits, Quarantine
 from argosy.packaging.scan import Scanned, ScanResult
+from argosy.process.managed import alive
 from argosy.spec.errors import BadPackage, InvalidArgument, NotFound
 from argosy.spec.package import Tolerance
 from tests.packaging.conftest import Call, pickled
@@ -88,7 +89,7 @@ def test_a_model_that_hangs_is_stopped(tmp_path):
     path = pickled(Call(time.sleep, 987.25), tmp_path / "m")
     with pytest.raises(BadPackage, match="did not finish within 6 s and was stopped"):
         examine(path, seconds=6)
-    assert not [each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE and _ours(each)]
+    assert not [each for each in psutil.Process().children() if alive(each) and _ours(each)]
 
 
 def _ours(process: psutil.Process) -> bool:
@@ -152,11 +153,11 @@ def test_a_killed_push_takes_its_child_along(tmp_path):
         [sys.executable, "-c", script, str(path), str(tmp_path)], stdout=subprocess.PIPE, text=True
     )
     with parent:
-        pid = int(parent.stdout.readline())
-        deadline = time.monotonic() + 30
-        while b"\0argosy.process.child\0" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+        process = psutil.Process(int(parent.stdout.readline()))
+        deadline = time.monotonic() + 60
+        while b"\0argosy.process.child\0" not in Path(f"/proc/{process.pid}/cmdline").read_bytes():
             assert time.monotonic() < deadline
         parent.kill()
-    while Path(f"/proc/{pid}").exists() and " Z " not in Path(f"/proc/{pid}/stat").read_text():
+    while alive(process):
         assert time.monotonic() < deadline
         time.sleep(0.02)

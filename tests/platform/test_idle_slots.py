@@ -1,8 +1,6 @@
 """A batch job in the slots that an endpoint leaves idle, on a platform: submitted by the command line, counted."""
 
 import json
-import os
-import signal
 
 import httpx
 import pyarrow.parquet as pq
@@ -13,6 +11,7 @@ from tests.platform.streams import CHAT
 from tests.platform.test_language import SPEC, faked
 from tests.platform.test_tokens import command
 from tests.platform.up import until
+from tests.programs import cut_off
 
 __all__ = ["faked"]
 ROWS = 40
@@ -33,8 +32,7 @@ def test_a_job_is_answered_by_an_endpoint_beside_its_callers_and_pays_for_its_sl
     until(lambda: platform.call("GET", "/v1/jobs/night")["runs"][0]["idle"]["seconds"] > 0)
     assert httpx.post(f"{url}/chat/completions", json=CHAT, timeout=60).status_code == 200
     job = runner.processes(home)["night-1"]
-    for each in [job, *job.children()]:
-        os.kill(each.pid, signal.SIGKILL)
+    cut_off(job)
     until(lambda: platform.call("GET", "/v1/jobs/night")["state"] == "succeeded")
     (run,) = platform.call("GET", "/v1/jobs/night")["runs"]
     assert (run["attempts"], run["progress"]["rows"]) == (2, ROWS)

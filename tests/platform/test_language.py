@@ -34,10 +34,10 @@ def faked(monkeypatch: pytest.MonkeyPatch, home: Home, store: Store) -> str:
 
 
 def engines(platform: Up) -> Iterator[psutil.Process]:
-    """The processes of the engines."""
+    """The processes of the engines. A replica that has just ended has none, though it is still listed as ready."""
     for pid in platform.pids():
-        for each in psutil.Process(pid).children():
-            with suppress(psutil.Error):
+        with suppress(psutil.Error):
+            for each in psutil.Process(pid).children():
                 if "--disable-hot-restart" not in each.cmdline():
                     yield each
 

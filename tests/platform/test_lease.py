@@ -141,7 +141,7 @@ def test_a_standby_of_another_home_takes_over_the_declarations(
     refused = Home(tmp_path_factory.mktemp("h")).create()
     refused.config.write_text(home.config.read_text())
     second = Up(refused)
-    assert second.process.wait(30) == Conflict.exit
+    assert second.process.wait(60) == Conflict.exit
     assert "led by" in second.out.read_text()
     standby = Up(refused, [*LEADER, "--standby"])
     try:

@@ -55,7 +55,7 @@ def test_tokens_are_counted_limited_and_shown(gemma, home, start):
 
     def chat(key=text, **fields):
         body = {"model": "gemma", "messages": MESSAGES, "max_tokens": 10, **fields}
-        return httpx.post(f"{gateway}/v1/chat/completions", json=body, headers={"x-api-key": key}, timeout=20)
+        return httpx.post(f"{gateway}/v1/chat/completions", json=body, headers={"x-api-key": key}, timeout=60)
 
     def row(by="key,endpoint,version"):
         found = json.loads(command(home, "usage", "--by", by, "--json"))

@@ -45,7 +45,7 @@ async def test_a_detached_standby_waits_is_alone_takes_over_and_ends(home: Home,
     with pytest.raises(Conflict, match=f"a standby already waits.*{standby.pid}"):
         await detach(home, settings, report=lines.append, standby=True)
     os.kill(leader.pid, signal.SIGKILL)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while announced(home, standby.pid) is None:
             await asyncio.sleep(0.02)
     await detach(home, settings, report=lines.append, standby=True)

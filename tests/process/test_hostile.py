@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from argosy.process import launch, sandbox, users
+from argosy.process.managed import alive
 from argosy.process.process import Process
 from argosy.spec.endpoint import Runtime
 from argosy.spec.errors import Unsupported
@@ -308,7 +309,7 @@ def test_what_a_model_starts_ends_with_it(world: World, user: str, tmp_path: Pat
         assert watching.user == (users.of(process.pid) if user == "own user" else 0)
         os.kill(process.pid, signal.SIGKILL)
         until(watching.ended)
-        until(lambda: not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in made))
+        until(lambda: not any(alive(each) for each in made))
 
 
 def _working_in(at: Place) -> list[psutil.Process]:

@@ -232,7 +232,7 @@ def test_a_worker_outlives_its_loop(engine):
 
     batcher = asyncio.run(leave())
     engine.gate.set()
-    batcher._worker.join(30)
+    batcher._worker.join(60)
     assert not batcher._worker.is_alive()
 
 

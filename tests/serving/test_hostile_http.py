@@ -57,7 +57,7 @@ def test_answers_that_nobody_reads_stop_the_requests(replica):
         held = [c for c in connections(replica) if c._blocked or c.standing.name == "MOVING"]
         assert served.stats.success - before < 60
         assert all(c._transport.get_write_buffer_size() < HIGH_WATER + 2_000_000 for c in held)
-        wait_for(lambda: not any(c._blocked for c in connections(replica)), 20)
+        wait_for(lambda: not any(c._blocked for c in connections(replica)), 60)
 
 
 def row(count):

@@ -32,7 +32,7 @@ class RuntimeApi(ThreadingHTTPServer):
 
     def ask(self, event):
         self.events.put(event)
-        return self.answers.get(timeout=30)
+        return self.answers.get(timeout=60)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -138,5 +138,5 @@ def test_who_has_stopped_waits_for_no_event(api):
 
 def test_a_start_that_fails_is_reported(api):
     report_failure(api.address, ValueError("no model"))
-    assert api.answers.get(timeout=30) == ("/init/error", {"errorMessage": "no model", "errorType": "ValueError"})
+    assert api.answers.get(timeout=60) == ("/init/error", {"errorMessage": "no model", "errorType": "ValueError"})
     report_failure("127.0.0.1:1", ValueError("nobody hears"))

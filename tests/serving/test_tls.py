@@ -181,7 +181,7 @@ async def test_a_renewal_breaks_no_connection_and_is_shown_from_then_on(world: W
         for path in (world.own / "replica.pem", world.authority.folder / "controller.pem"):
             path.unlink()
         assert world.tend() == 2
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while await asyncio.to_thread(serial, there) == before:
                 await asyncio.sleep(0.05)
         writer.write(b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\n\r\n")

@@ -125,7 +125,7 @@ def revision(**runtime: float) -> Revision:
     )
 
 
-async def until(condition: Callable[[], Awaitable[object]], seconds: float = 60.0) -> None:
+async def until(condition: Callable[[], Awaitable[object]], seconds: float = 100.0) -> None:
     async with asyncio.timeout(seconds):
         while not await condition():
             await asyncio.sleep(0.02)

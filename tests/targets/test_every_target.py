@@ -3,7 +3,7 @@
 import pytest
 
 from argosy.spec.errors import BadSignature, InvalidArgument
-from argosy.targets import group
+from argosy.targets import group, supervise
 from argosy.targets.health import ask
 from tests.targets.lab import ID, Lab, empty, failed, ready, replaced, revision, runs, until
 
@@ -39,7 +39,7 @@ async def test_a_replica_that_dies_comes_back(lab: Lab):
     target = await lab.target()
     await target.scale(revision(), 2)
     first = (await ready(target, 2)).replicas[0]
-    await ask(first.http, "/crash", 1.0)
+    await ask(first.http, "/crash", 60)
     await until(lambda: replaced(target, 2, first.run))
     found = await target.endpoints(ID)
     assert found.replaced == 1
@@ -53,7 +53,7 @@ async def test_a_hung_replica_is_replaced(lab: Lab):
     target = await lab.target()
     await target.scale(revision(), 1)
     first = (await ready(target, 1)).replicas[0]
-    await ask(first.http, "/hang", 1.0)
+    await ask(first.http, "/hang", 60)
     await until(lambda: replaced(target, 1, first.run))
     await target.stop()
     assert lab.left() == []
@@ -84,7 +84,7 @@ async def test_adoption_keeps_every_replica(lab: Lab):
     assert await runs(second) == before
     await second.scale(revision(threads=0), 2)
     gone = (await second.endpoints(ID)).replicas[0]
-    await ask(gone.http, "/crash", 1.0)
+    await ask(gone.http, "/crash", 60)
     await until(lambda: replaced(second, 2, gone.run))
     await second.stop()
     assert lab.left() == []
@@ -116,7 +116,10 @@ async def test_what_serves_goes_on_when_its_signature_counts_no_more(lab: Lab, m
 
 
 @pytest.mark.slow
-async def test_a_replica_that_never_becomes_ready_is_replaced_and_says_what_it_was_at(lab: Lab):
+async def test_a_replica_that_never_becomes_ready_is_replaced_and_says_what_it_was_at(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(supervise, "FAILURES", 1)
     lab.behave("never")
     target = await lab.target()
     await target.scale(revision(start_timeout=lab.begins), 1)

@@ -145,7 +145,7 @@ async def test_one_whose_front_is_killed_is_replaced(home: Home, tmp_path: Path)
     children = replica.children()
     assert len(children) == 2
     replica.kill()
-    assert psutil.wait_procs(children, 10)[1] == []
+    assert psutil.wait_procs(children, 60)[1] == []
     await local.stop()
 
 

@@ -223,7 +223,7 @@ def test_weights_are_read_ahead_into_the_page_cache(tmp_path: Path):
     (folder / "empty").touch()
     before = resident(folder)
     prefetch(folder)
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while resident(folder) < 1 and time.monotonic() < until:
         time.sleep(0.01)
     assert before <= resident(folder) == 1.0

@@ -131,7 +131,7 @@ def served(tmp_path, contract, port, environ, *more, ends=False):
             if not ends:
                 process.send_signal(signal.SIGTERM)
             rest = process.stdout.read()
-            assert process.wait(30) == 0, rest
+            assert process.wait(60) == 0, rest
 
 
 ENVIRONMENTS = {

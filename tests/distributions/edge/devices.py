@@ -171,7 +171,7 @@ class Device:
 
     def __exit__(self, *_: object) -> None:
         self.agent.stop()
-        self._thread.join(20)
+        self._thread.join(60)
         self.slots.release()
         assert not self._thread.is_alive()
 

@@ -51,7 +51,7 @@ class Agent:
     def end(self, number: signal.Signals) -> int:
         assert self.process is not None
         self.process.send_signal(number)
-        return self.process.wait(30)
+        return self.process.wait(60)
 
     def status(self) -> dict[str, Any]:
         return json.loads(self.call("status", "--json").stdout)

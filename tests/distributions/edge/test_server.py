@@ -48,7 +48,7 @@ def url(served, path="/v2/models/model/infer"):
 
 def raw(served, data, *, more=b""):
     """What comes back for bytes, until the server closes or a second is over."""
-    with socket.create_connection(("127.0.0.1", served.port), timeout=20) as link:
+    with socket.create_connection(("127.0.0.1", served.port), timeout=60) as link:
         link.sendall(data)
         if more:
             link.sendall(more)
@@ -228,7 +228,7 @@ def test_a_chunked_body_and_pipelined_requests_are_read(served):
 def test_slow_and_many_clients_leave_room_for_others(served, monkeypatch):
     monkeypatch.setattr(server, "SLOWEST", 0.3)
     monkeypatch.setattr(server, "MOST_CONNECTIONS", 4)
-    slow = [socket.create_connection(("127.0.0.1", served.port), timeout=20) for _ in range(4)]
+    slow = [socket.create_connection(("127.0.0.1", served.port), timeout=60) for _ in range(4)]
     try:
         for link in slow:
             link.sendall(b"POST /v2/models/model/infer HTTP/1.1\r\ncontent-length: 10\r\n\r\nabc")
@@ -245,7 +245,7 @@ def test_slow_and_many_clients_leave_room_for_others(served, monkeypatch):
 
 def test_bodies_are_bounded_together(served, monkeypatch):
     monkeypatch.setattr(server, "MOST_HELD", 1000)
-    with socket.create_connection(("127.0.0.1", served.port), timeout=20) as link:
+    with socket.create_connection(("127.0.0.1", served.port), timeout=60) as link:
         link.sendall(b"POST /v2/models/model/infer HTTP/1.1\r\ncontent-length: 900\r\n\r\nabc")
         while not served._held:
             threading.Event().wait(0.01)

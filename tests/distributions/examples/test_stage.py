@@ -56,7 +56,7 @@ def begin(tmp_path, *options):
 
 def gone(folder):
     """Whether the last process that names the folder ends soon."""
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while left(folder) and time.monotonic() < end:
         time.sleep(0.05)
     return not left(folder)

@@ -51,10 +51,11 @@ def begin(world: World) -> Iterator[Callable[[], Up]]:
 
 def comparing(platform: Up) -> list[psutil.Process]:
     """The processes that compare rows for a platform."""
-    with contextlib.suppress(psutil.Error):
-        children = psutil.Process(platform.process.pid).children()
-        return [each for each in children if COMPUTE in each.cmdline()]
-    return []
+    found: list[psutil.Process] = []
+    for child in psutil.Process(platform.process.pid).children():
+        with contextlib.suppress(psutil.Error):
+            found += [child] if COMPUTE in child.cmdline() else []
+    return found
 
 
 def last(world: World) -> dict[tuple[str, str], Finding]:
@@ -71,7 +72,7 @@ def test_a_platform_that_is_killed_while_it_looks_does_so_again(world: World, be
     (child,) = until(lambda: comparing(platform))
     platform.kill()
     assert last(world) == {}
-    psutil.wait_procs([child], timeout=30)
+    psutil.wait_procs([child], timeout=60)
     platform = begin().ready()
     (child,) = until(lambda: comparing(platform))
     child.suspend()

@@ -57,7 +57,7 @@ def recorder(home: Home) -> Iterator[subprocess.Popen[bytes]]:
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        process.wait(60)
         while OPEN:
             OPEN.pop().close()
 

@@ -44,7 +44,7 @@ async def following(
 
 
 async def until(check: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not check():
             await asyncio.sleep(0.005)
 
