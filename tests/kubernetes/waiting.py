@@ -35,7 +35,7 @@ async def told(target: KubernetesTarget, revision: Revision, field: str, text: s
         return text in getattr(status, field)
 
     try:
-        await until(there, 30)
+        await until(there)
     except TimeoutError:
         raise AssertionError(f"{field} has no '{text}': {status}") from None
     return status

@@ -31,7 +31,7 @@ OPEN: list[socket.socket] = []
 NUMBERS = itertools.count()
 
 
-def until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
     """Wait for what another process brings about."""
     end = time.monotonic() + seconds
     while not (found := condition()):
