@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import pytest
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds that processes which are about to end have for it."""
 BORROWED = b"multiprocessing.resource_tracker"
 """Ends with the interpreter that started it, which may be this one."""

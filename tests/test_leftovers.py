@@ -33,7 +33,8 @@ def told(tmp_path: Path) -> Iterator[Path]:
     """Where the test of a session writes which processes it has started."""
     yield tmp_path / "pids"
     for process in alive(tmp_path / "pids"):
-        process.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def alive(told: Path) -> list[psutil.Process]:
@@ -41,8 +42,9 @@ def alive(told: Path) -> list[psutil.Process]:
     found: list[psutil.Process] = []
     for pid in told.read_text().split():
         with contextlib.suppress(psutil.NoSuchProcess):
-            found.append(psutil.Process(int(pid)))
-    return [each for each in found if each.status() != psutil.STATUS_ZOMBIE]
+            process = psutil.Process(int(pid))
+            found += [process] if process.status() != psutil.STATUS_ZOMBIE else []
+    return found
 
 
 def session(told: Path, ended: int, *more: str) -> subprocess.CompletedProcess[str]:
@@ -70,7 +72,7 @@ def test_what_is_left_is_named_and_ended_and_the_session_fails(told: Path):
     for pid in told.read_text().split():
         assert f"{pid}  {sys.executable} -c import time; time.sleep(300)" in done.stdout
     assert "started in test_one.py::test_it" in done.stdout
-    assert alive(told) == []
+    assert psutil.wait_procs(alive(told), 60)[1] == []
 
 
 def test_what_ends_is_no_fault_nor_is_a_process_of_another_session(told: Path):

@@ -41,17 +41,18 @@ class Nodes(msgspec.Struct, frozen=True):
         """Kill a node with all that works there, if one of its processes has written to a file of the folder that it
         still holds, and that is none of those `done`; else leave it as it is."""
         raylet = psutil.Process(self.raylets[node])
-        processes = raylet.children(recursive=True)
+        processes, held = raylet.children(recursive=True), list[Path]()
         for process in processes:
-            process.suspend()
-        held = [Path(file.path) for process in processes for file in process.open_files()]
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.suspend()
+                held += [Path(file.path) for file in process.open_files()]
         mine = [path for path in held if path.parent == folder and path.exists() and path.stat().st_size]
         if all(path.name in done() for path in mine):
             for process in processes:
-                process.resume()
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.resume()
             return False
-        for process in (raylet, *processes):
-            process.kill()
+        cut_off(raylet)
         return True
 
 
@@ -116,7 +117,8 @@ def main() -> None:
     for node in nodes:
         node.kill_all_processes(check_alive=False, allow_graceful=True)
     for process in psutil.Process().children(recursive=True):  # agents whose raylet ended itself
-        process.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 if __name__ == "__main__":

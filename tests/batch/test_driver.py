@@ -19,7 +19,7 @@ from tests.platform.test_full_disk import Disk, disk
 __all__ = ["disk"]
 
 ROWS = 400
-SLOW = {"SLOW": "0.05"}
+SLOW = {"SLOW": "0.25"}
 
 
 @pytest.fixture(scope="module")
@@ -121,11 +121,14 @@ def test_what_a_killed_worker_had_goes_to_one_that_has_nothing_to_do(tmp_path):
     process = kit.start("picky:1", *settings, "--batch-size", 4, "--fragment-rows", 100, SLOW="0.3")
     spool = tmp_path / "out/_argosy/spool"
     limit = time.monotonic() + 60
-    while not (kit.entries(tmp_path / "out") and len(list(spool.glob("*"))) == 1 and len(workers(process)) == 2):
+    holders = list[psutil.Process]()
+    while not (kit.entries(tmp_path / "out") and len(workers(process)) == 2 and holders):
         assert time.monotonic() < limit
         time.sleep(0.01)
-    (holder,) = [one for one in workers(process) if any(str(spool) in file.path for file in one.open_files())]
-    holder.kill()
+        done = {entry.fragment for entry in kit.entries(tmp_path / "out")}
+        held = [(one, Path(file.path)) for one in workers(process) for file in one.open_files()]
+        holders = [one for one, path in held if path.parent == spool and path.name not in done]
+    holders[0].kill()
     status, _, err = ended(process)
     assert status == 0, err
     assert kit.ids(tmp_path / "out") == list(range(104))

@@ -1,5 +1,7 @@
 """One driver an output: by the kernel on a disk, by a lease in a bucket."""
 
+import contextlib
+import itertools
 import os
 import socket
 import subprocess
@@ -20,12 +22,32 @@ def never():
     raise AssertionError
 
 
-def lease(output, lost=never):
-    return leased(output, lost, renewed=0.05, term=0.6)
+def lease(output, lost=never, term=60.0):
+    return leased(output, lost, renewed=0.05, term=term)
 
 
 def write(output, number, beat):
     output.join(f"_argosy/lease/{number:08d}").put(msgspec.json.encode(beat))
+
+
+@contextlib.contextmanager
+def renewed(output, holder):
+    """Somebody renews the first lease for as long as the block lasts."""
+    over = threading.Event()
+
+    def renew():
+        for count in itertools.count(1):
+            write(output, 1, Beat(holder, "t", count))
+            if over.wait(0.05):
+                return
+
+    thread = threading.Thread(target=renew)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def test_the_second_of_two_is_refused_on_a_disk_until_the_first_has_ended(tmp_path):
@@ -57,7 +79,7 @@ def test_a_lease_of_a_process_that_is_gone_is_taken_at_once(s3):
 def test_a_lease_that_another_machine_no_longer_renews_is_taken_after_its_term(s3):
     output = place(f"{s3}/lease-stale")
     write(output, 7, Beat(ELSEWHERE, "t", 4))
-    with lease(output):
+    with lease(output, term=0.6):
         names = sorted(file.name for file in output.walk())
     assert names == ["00000007", "00000008"]
 
@@ -66,22 +88,17 @@ def test_a_number_of_a_process_on_another_machine_of_the_same_name_means_nothing
     output = place(f"{s3}/lease-namesake")
     with subprocess.Popen(["true"]) as gone:
         pass
-    write(output, 1, Beat(Holder(socket.gethostname(), gone.pid, "another boot"), "t"))
-    timer = threading.Timer(0.2, write, (output, 1, Beat(ELSEWHERE, "t", 1)))
-    timer.start()
-    with pytest.raises(Conflict), lease(output):
+    namesake = Holder(socket.gethostname(), gone.pid, "another boot")
+    write(output, 1, Beat(namesake, "t"))
+    with renewed(output, namesake), pytest.raises(Conflict), lease(output):
         never()
-    timer.join()
 
 
 def test_a_lease_that_another_machine_renews_is_not_taken(s3):
     output = place(f"{s3}/lease-alive")
     write(output, 1, Beat(ELSEWHERE, "t", 0))
-    timer = threading.Timer(0.2, write, (output, 1, Beat(ELSEWHERE, "t", 1)))
-    timer.start()
-    with pytest.raises(Conflict, match="process 1 on another-host"), lease(output):
+    with renewed(output, ELSEWHERE), pytest.raises(Conflict, match="process 1 on another-host"), lease(output):
         never()
-    timer.join()
 
 
 def test_who_lost_its_lease_is_told(s3):

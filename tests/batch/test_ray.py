@@ -55,7 +55,7 @@ def job(data, output, *more, **environment):
 
 
 def on_ray(cluster, data, output, *more):
-    return job(data, output, "--engine", "ray", *more, RAY_ADDRESS=cluster.address, SLOW="0.05")
+    return job(data, output, "--engine", "ray", *more, RAY_ADDRESS=cluster.address, SLOW="0.25")
 
 
 def sealed(output):
@@ -107,7 +107,7 @@ def test_the_end_of_the_process_beside_ray_is_said(cluster, data, tmp_path):
     until(lambda: kit.entries(tmp_path / "out"))
     (beside,) = workers(process)
     beside.kill()
-    status, _, err = ended(process)
+    status, _, err = ended(process, LONG)
     assert status == 6
     assert "was ended by SIGKILL" in err
     assert finished_here(tmp_path / "out")
@@ -119,7 +119,7 @@ def test_a_signal_ends_it_and_says_how_to_go_on(cluster, data, tmp_path):
     until(lambda: kit.entries(tmp_path / "out"))
     members = workers(process)
     process.send_signal(signal.SIGINT)
-    status, _, err = ended(process)
+    status, _, err = ended(process, LONG)
     assert status == 130
     assert f"argosy batch run --output {tmp_path / 'out'} --resume" in err
     assert gone(members)

@@ -78,7 +78,7 @@ def test_pod_serves_and_its_eviction_waits_for_the_stop_hook(client, pods, tmp_p
         "ports": [{"name": "http", "containerPort": 8080}],
         "readinessProbe": {"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 1},
         "volumeMounts": [{"name": "files", "mountPath": "/etc/web"}],
-        "lifecycle": {"preStop": {"sleep": {"seconds": 2}}},
+        "lifecycle": {"preStop": {"sleep": {"seconds": 8}}},
     }
     volumes = [{"name": "files", "configMap": {"name": "files"}}]
     client.post(pods, json=pod("web", container, volumes=volumes)).raise_for_status()
@@ -133,7 +133,7 @@ pathlib.Path({str(runs)!r}).touch()
 while True:
     time.sleep(1)
 """
-    client.post(pods, json=pod("stays", {"args": ["-c", code]}, terminationGracePeriodSeconds=1)).raise_for_status()
+    client.post(pods, json=pod("stays", {"args": ["-c", code]}, terminationGracePeriodSeconds=5)).raise_for_status()
     until(runs.exists, "a running process")
     client.delete(f"{pods}/stays").raise_for_status()
     until(lambda: client.get(f"{pods}/stays").status_code == 404, "the end of the pod")
@@ -201,7 +201,10 @@ import pathlib, time
 seen = pathlib.Path({str(tmp_path / "seen")!r})
 while True:
     data = pathlib.Path("/etc/keys").joinpath("..data").resolve()
-    pair = (data / "a").read_text(), (data / "b").read_text()
+    try:
+        pair = (data / "a").read_text(), (data / "b").read_text()
+    except FileNotFoundError:  # this version was replaced and removed meanwhile
+        continue
     assert pair[0] == pair[1], pair
     text = pathlib.Path("/etc/texts/text").read_text()
     seen.write_text(f"{{pair[0]}} {{text}} {{pathlib.Path('/etc/keys/a').read_text()}}")

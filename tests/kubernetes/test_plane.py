@@ -119,7 +119,7 @@ def test_service_account_may_nothing_until_it_is_allowed(kubernetes, client, nam
 
 
 def test_certificate_that_expires_is_refused(kubernetes):
-    certificate = kubernetes.authority.issue("short", seconds=3)
+    certificate = kubernetes.authority.issue("short", seconds=10)
     context = kubernetes.authority.context()
     context.load_cert_chain(*certificate)
     with httpx.Client(base_url=kubernetes.url, verify=context, trust_env=False) as client:

@@ -149,9 +149,9 @@ async def test_scale_up_and_down_and_remove_leave_nothing(driven: Driven, world:
     target, revision = await driven.target(), world.revisions["lin"]
     await target.scale(revision, 2)
     replicas = await ready(target, revision, 2)
-    assert await asyncio.gather(*(ask(each.http, "/v2/models/first", 5) for each in replicas)) == ["yes", "yes"]
+    assert await asyncio.gather(*(ask(each.http, "/v2/models/first", 60) for each in replicas)) == ["yes", "yes"]
     plain = msgspec.structs.replace(replicas[0].http, tls=None)
-    assert await ask(plain, "/v2/models/first", 5) == "refused", "who has no certificate gets nothing"
+    assert await ask(plain, "/v2/models/first", 60) == "refused", "who has no certificate gets nothing"
     await target.scale(revision, 1)
     (victim,) = await drained(target, revision)
     (pod,) = [driven.client.get(driven.path("pods", victim)).json()]
@@ -333,7 +333,7 @@ async def test_pods_go_on_while_the_api_server_is_away(driven: Driven, world: Wo
         assert (await heir.endpoints(revision.id)).replicas == (replica,)
         await told(heir, revision, "pending", "cannot be reached")
         assert (await heir.endpoints(revision.id)).replicas == (replica,)
-        assert await ask(replica.http, "/v2/models/first", 5) == "yes"
+        assert await ask(replica.http, "/v2/models/first", 60) == "yes"
         await heir.scale(revision, 2)
     found = await ready(heir, revision, 2)
     assert replica in found

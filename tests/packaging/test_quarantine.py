@@ -16,7 +16,7 @@ from argosy.spec.errors import BadPackage, InvalidArgument, NotFound
 from argosy.spec.package import Tolerance
 from tests.packaging.conftest import Call, pickled
 
-FAST = Limits(seconds=30)
+FAST = Limits(seconds=100)
 EXAMINE, SCAN = "argosy.packaging.examine:examine", "argosy.packaging.scan:job"
 
 
@@ -25,7 +25,7 @@ def run(function, job, answer, *, what, limits):
         return place.run(function, job, answer)
 
 
-def examine(path, seconds=30.0, address_space=16 * GIB):
+def examine(path, seconds=100.0, address_space=16 * GIB):
     """Load a pickle the way a push with --trust does."""
     limits = Limits(seconds=seconds, address_space=address_space)
     return run(

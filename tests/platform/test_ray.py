@@ -173,6 +173,7 @@ async def test_what_is_lost_of_ray_costs_no_request(place: Place, start):
         platform.kill()
         await load.more(100)
         platform = await asyncio.to_thread(start().ready)
+        await asyncio.to_thread(until, lambda: ready(platform))
         await load.more(100)
         assert ready(platform) == before, "they were adopted"
         assert load.bad == []
@@ -183,10 +184,10 @@ async def test_what_is_lost_of_ray_costs_no_request(place: Place, start):
     await asyncio.to_thread(platform.stop)
 
 
-def _follows(find, lost: psutil.Process) -> bool:
+def _follows(find, lost: psutil.Process | None) -> bool:
     try:
         return find() != lost
-    except ValueError:
+    except (ValueError, psutil.Error):
         return False
 
 
@@ -244,6 +245,7 @@ async def test_a_head_that_is_away_costs_no_request_and_nothing_once_it_is_back(
         declared = {"model": "digits:1", "replicas": 3, "target": "ray", "retries": 0}
         await asyncio.to_thread(platform.call, "PUT", "/v1/endpoints/digits", declared)
         await asyncio.to_thread(until, lambda: "Ray's head is away" in pending(platform))
+        await asyncio.to_thread(until, lambda: _follows(lambda: driver(place.home), None))
         driver(place.home).kill()
         platform.kill()
         await load.more(100)

@@ -187,7 +187,7 @@ def said(at: Place, process: Process) -> dict:
 
 
 def ready(at: Place) -> bool:
-    return asyncio.run(ask(at.http, "/v2/health/ready", 5.0)) == "yes"
+    return asyncio.run(ask(at.http, "/v2/health/ready", 60.0)) == "yes"
 
 
 HOSTILE = Path(__file__).with_name("hostile.py").read_text()

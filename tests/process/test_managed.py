@@ -32,6 +32,7 @@ def test_one_that_has_no_command_line_yet_is_found(
         return [] if self.pid == child.pid and len(asked) < 3 else cmdline(self)
 
     monkeypatch.setattr(psutil.Process, "cmdline", late)
+    monkeypatch.setattr(managed, "EXECUTED", 60.0)
     found = [process.pid for process, words in managed.commands() if words[-2:] == ["argosy.some", str(tmp_path)]]
     assert found == [child.pid]
 

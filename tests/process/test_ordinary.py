@@ -19,6 +19,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the whole suite is an
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_model_of_an_ordinary_user_s_platform_gets_no_further():
     """Under /tmp: Unix sockets need short paths, and the folders of pytest are root's alone."""
     with tempfile.TemporaryDirectory(prefix="o", dir="/tmp") as place:

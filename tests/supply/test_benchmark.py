@@ -16,10 +16,11 @@ LITTLE = Effort(products=0.05, size=64, memory=2 * 8 * 1024, disk=8 * 1024, netw
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    """Blocks of a few numbers: here, and in the program."""
+    """Blocks of a few numbers, here and in the program; and no bound of time."""
     monkeypatch.setattr(challenges, "SPAN", 1024)
     monkeypatch.setattr(benchmark, "SPAN", 1024)
     monkeypatch.setattr(benchmark, "BLOCK", 8 * 1024)
+    monkeypatch.setattr(benchmark, "QUICK", 60.0)
 
 
 def cheat(tmp_path, old: str, new: str) -> Child:

@@ -48,7 +48,7 @@ class Lab(Protocol):
 class LocalLab:
     """On this machine, reached by `network`."""
 
-    begins = 0.3
+    begins = 3.0
 
     def __init__(self, home: Home, network: str) -> None:
         self.home = home.create()

@@ -1,7 +1,6 @@
 """What probes mean: folded over time by a pure function, asked over real sockets."""
 
 import asyncio
-import socket
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 
 from argosy.spec.address import Address
 from argosy.targets.health import Answer, Health, Probe, ask, update
+from tests.ports import free
 
 
 def folded(answers: list[tuple[float, Answer, Answer]], hang_timeout: float = 60.0) -> Health:
@@ -66,10 +66,9 @@ def test_a_live_answer_always_clears_the_suspicion(history: list[tuple[float, An
 
 @pytest.mark.parametrize("tcp", [False, True])
 async def test_the_four_answers_of_an_address(tmp_path: Path, tcp: bool):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free()
     path = Address(port=port) if tcp else Address(path=str(tmp_path / "s.sock"))
-    assert await ask(path, "/x", 1.0) == "refused"
+    assert await ask(path, "/x", 60.0) == "refused"
     gone = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -81,8 +80,8 @@ async def test_the_four_answers_of_an_address(tmp_path: Path, tcp: bool):
 
     listening = asyncio.start_server(serve, path.host, port) if tcp else asyncio.start_unix_server(serve, path.path)
     server = await listening
-    assert await ask(path, "/good", 5.0) == "yes"
-    assert await ask(path, "/bad", 5.0) == "no"
+    assert await ask(path, "/good", 60.0) == "yes"
+    assert await ask(path, "/bad", 60.0) == "no"
     assert await ask(path, "/slow", 0.05) == "silent"
     gone.set()
     server.close()

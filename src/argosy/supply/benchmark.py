@@ -27,6 +27,7 @@ from argosy.supply.hosts import Figures, admit
 
 BLOCK = 8 * SPAN
 READS = 4096
+QUICK = 0.25
 PROGRAM = Path(challenges.__file__)
 
 
@@ -147,7 +148,7 @@ def _holds(machine: Machine, do: str, places: Any, wanted: Any, seed: int, rtt: 
         return True
     filled = machine.ask(do, seed=seed, count=int(places[-1]) // SPAN + 1)[2]
     _, found, took = machine.ask("read", places.tobytes())
-    return found == wanted.tobytes() and took - rtt <= max(0.25, filled / 8)
+    return found == wanted.tobytes() and took - rtt <= max(QUICK, filled / 8)
 
 
 def _places(count: int, seed: int) -> tuple[Any, Any]:

@@ -155,8 +155,7 @@ def test_proxies_of_the_environment(fake: Fake, monkeypatch: pytest.MonkeyPatch)
     place = reference.parse("registry.example/digits:1")
     with Client(place.host, plain_http=True) as client:
         assert Repository(client.probe()).tags(place) == ["1"]
-    with fake:
-        pass
+    fake.__exit__()
     with Client(place.host, plain_http=True) as client, pytest.raises(Unavailable, match="cannot be reached"):
         client.probe()
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 import threading
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -238,6 +239,10 @@ def test_readers_see_every_row_once_at_any_moment(root: Path):
         writer(root).write([record(number, time=NOON + number * 1000)])
         written.append(f"r{number}")
         merged(root)
+        limit = time.monotonic() + 60
+        while len(seen) < number - 5:  # they look between any two writes
+            assert time.monotonic() < limit
+            time.sleep(0.001)
     done.set()
     for thread in threads:
         thread.join()

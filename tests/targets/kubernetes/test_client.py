@@ -138,6 +138,7 @@ async def test_a_refusal_is_told_at_once(given, kind, message):
 
 
 async def test_credentials_are_read_anew_once_they_are_not_taken(monkeypatch):
+    monkeypatch.setattr(client, "FRESH", 3600.0)
     found, server, _ = await outcome(in_turn(refusal(401, "Unauthorized")), "just read", "new")
     with pytest.raises(PermissionDenied, match="does not take the credentials of user 'u' of FILE"):
         raise found
@@ -223,7 +224,7 @@ async def test_a_server_that_does_not_come_to_an_end_is_not_waited_for(answers):
     found, server, _ = await outcome(answers, seconds=0.3)
     with pytest.raises(Unavailable, match=r"did not answer PATCH .* within 0 s"):
         raise found
-    assert len(server.seen) == 1
+    assert len(server.seen) <= 1, "it is not tried again"
 
 
 async def test_an_answer_without_end_is_not_read(monkeypatch):
