@@ -92,7 +92,7 @@ class Inbox:
 def inbox():
     box = Inbox()
     box.port = free()
-    server = Controller(box, hostname="127.0.0.1", port=box.port)
+    server = Controller(box, hostname="127.0.0.1", port=box.port, ready_timeout=60)
     server.start()
     yield box
     server.stop()
@@ -140,7 +140,7 @@ def secure(tmp_path, monkeypatch):
     box.port = free()
     server = Controller(
         box, hostname="127.0.0.1", port=box.port, tls_context=context, require_starttls=True,
-        authenticator=check, auth_required=True,
+        authenticator=check, auth_required=True, ready_timeout=60,
     )  # fmt: skip
     monkeypatch.setenv("SSL_CERT_FILE", str(cert))
     server.start()

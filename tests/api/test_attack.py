@@ -46,6 +46,8 @@ async def test_strangers_cost_little_and_keep_nobody_from_the_api(
     platform = start(CONSOLE).ready()
     there, token, process = place(home), (home.run / "token").read_text(), psutil.Process(platform.process.pid)
     assert answered(there, token) == 200
+    for _ in range(3):
+        platform.call("GET", "/v1/endpoints")  # which waits for a pass of the controller: all has begun
     memory, files = process.memory_info().rss, process.num_fds()
     for name in wanted:
         with attacks()[name](there):

@@ -253,11 +253,13 @@ async def test_one_that_was_cut_off_goes_on_behind_what_is_whole(stand, engine):
     assert engine.told()["requests"] < 60 + 20
 
 
-async def test_a_batch_of_a_key_that_is_revoked_fails(stand, monkeypatch):
-    monkeypatch.setattr(room, "REFUSALS", 2)
+async def test_a_batch_of_a_key_that_is_revoked_fails(stand, engine, monkeypatch):
     async with await stand.client("second") as ai:
-        batch = await submit(ai, *(line(f"s{n}", fake={"delay": 0.5}) for n in range(40)))
-        await until(ai, batch, "in_progress")
+        batch = await submit(ai, *(line(f"s{n}", fake={"delay": 2.0}) for n in range(40)))
+        async with asyncio.timeout(60):
+            while not engine.told()["requests"]:  # the gateway knows the batch's key
+                await asyncio.sleep(0.02)
+        monkeypatch.setattr(room, "REFUSALS", 2)
         del stand.keys[1]
         await stand.gateway.apply(stand.models, stand.known())
         async with asyncio.timeout(60):

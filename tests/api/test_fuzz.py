@@ -40,7 +40,7 @@ def test_it_never_breaks(operation: APIOperation, mode: GenerationMode, platform
     def check(case: schemathesis.Case) -> None:
         case.query.pop("follow", None)
         case.query.pop("wait", None)
-        answer = case.call(base_url=url, headers=header)
+        answer = case.call(base_url=url, headers=header, timeout=60)
         case.validate_response(answer, checks=CHECKS)
 
     check()

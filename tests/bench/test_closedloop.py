@@ -1,6 +1,7 @@
 import contextlib
 import socket
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,17 +22,21 @@ def test_too_short_a_run_is_refused(answers: dict[int, list[float]]):
         closedloop.steady_rate(answers)
 
 
-def serve(listener: socket.socket) -> None:
+def serve(listener: socket.socket, served: list[int], number: int) -> None:
     connection, _ = listener.accept()
     with connection, contextlib.suppress(ConnectionError):  # the client leaves with requests in flight
         while connection.recv(4096):
             connection.sendall(ANSWER)
+            served[number] += 1
 
 
 def test_each_connection_keeps_one_request_in_flight(monkeypatch: pytest.MonkeyPatch):
+    """By a clock that ticks as both are answered."""
+    served = [0, 0]
+    monkeypatch.setattr(closedloop, "time", SimpleNamespace(perf_counter=lambda: min(served) / 100))
     monkeypatch.setattr(closedloop, "WARM_SECONDS", 0.01)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        threads = [threading.Thread(target=serve, args=(listener,), daemon=True) for _ in range(2)]
+        threads = [threading.Thread(target=serve, args=(listener, served, n), daemon=True) for n in range(2)]
         for thread in threads:
             thread.start()
         client = Client(listener.getsockname()[1], b"POST / HTTP/1.1\r\n\r\n")

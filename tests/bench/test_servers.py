@@ -5,6 +5,7 @@ import pytest
 
 from bench import envs, servers
 from bench.servers import Command, Server, Unavailable
+from tests.ports import free
 
 ANSWERING = """\
 import http.server, os, subprocess, sys
@@ -26,7 +27,8 @@ def python(code: str) -> Server:
     return Server("test", lambda model, ports: Command([sys.executable, "-c", code]))
 
 
-def test_a_server_runs_until_the_block_ends_and_leaves_no_child(tmp_path):
+def test_a_server_runs_until_the_block_ends_and_leaves_no_child(tmp_path, monkeypatch):
+    monkeypatch.setattr(servers, "free_ports", lambda: servers.Ports(free(), free(), free()))
     with servers.running(python(ANSWERING), tmp_path, b"", {}) as r:
         assert r.answer == b"ok"
         assert r.started > 0

@@ -14,6 +14,7 @@ import argosy
 from argosy.client import Client
 from argosy.spec.errors import Unauthenticated
 from tests.cli.models import linear
+from tests.platform.up import until
 
 
 def command(*args):
@@ -162,7 +163,7 @@ def test_platform(run, good, platform, place, tmp_path):
 
     assert "is ready" in run("logs", "lin").stdout
     assert "/v2/models/lin/infer" in run("logs", "gateway").stdout
-    assert run("doctor").exit_code == 0
+    until(lambda: run("doctor").exit_code == 0)
     made = good("keys", "create", "app", "--scope", "lin", "--rate", "50")
     assert "50/s" in run("keys", "list").stdout
     assert good("predict", "lin", "-d", "[[1, 2, 3]]", "--key", made["key"])["outputs"]

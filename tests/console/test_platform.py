@@ -140,12 +140,12 @@ def test_traffic_is_measured_and_told(platform: Up, chromium: Chromium):
         assert httpx.post(deployed["url"], json={}).status_code == 200
         return platform.call("GET", "/v1/live")["endpoints"]["busy"]
 
-    rates = chromium.until(lambda: found if (found := measured())["p95"] is not None else None, 20)
+    rates = chromium.until(lambda: found if (found := measured())["p95"] is not None else None)
     assert (rates["errors"], rates["requests"] > 0) == (0, True)
     loads = [each for each in platform.call("GET", "/v1/live")["replicas"] if each["endpoint"] == "busy"]
     assert loads
     assert loads[0]["memory"] > 1 << 20
     sign_in(platform, chromium)
     cell = "document.querySelector('#row-busy [data-label=p95]').innerText"
-    chromium.until(lambda: measured() and chromium.run(cell) != "–", 20)
+    chromium.until(lambda: measured() and chromium.run(cell) != "–")
     platform.call("DELETE", "/v1/endpoints/busy")

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -110,9 +111,12 @@ def test_what_was_deleted_is_made_again(ways: Ways, old: str, new: str) -> None:
     assert made.count("patch") == 2
 
 
-def test_who_does_not_wait_is_told_to_come_again(ways: Ways, new: str) -> None:
+def test_who_does_not_wait_is_told_to_come_again(ways: Ways, new: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    go, make = threading.Event(), delta.make
+    monkeypatch.setattr(delta, "make", lambda job: go.wait(60) and make(job))
     with pytest.raises(Unavailable, match="being made") as error:
         ways.plan(new, seconds=0)
+    go.set()
     assert error.value.retry_after
     assert ways.plan(new).files
 

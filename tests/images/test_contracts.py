@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from argosy_conformance import render, run
-from argosy_conformance.clouds import calls
 from tests import ports
+from tests.distributions.conformance.clouds import patient
 from tests.images.test_build import SEPARATE
+
+__all__ = ["patient"]
 
 ROWS = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
 MOUNT = 'mount --bind "$0" "$0" && mount -t proc proc "$0/proc" && mount -o remount,ro,bind "$0" && exec "$@"'
@@ -56,9 +58,8 @@ def container(root: tuple[Path, dict], user: int, environ: dict, ready: str, mor
 
 @pytest.mark.slow
 @pytest.mark.parametrize("contract", CONTRACTS)
-def test_the_image_passes(root: tuple[Path, dict], contract: str, monkeypatch: pytest.MonkeyPatch):
-    healthy = calls.healthy
-    monkeypatch.setattr(calls, "healthy", lambda subject, path, seconds: healthy(subject, path, 60.0))
+@pytest.mark.usefixtures("patient")
+def test_the_image_passes(root: tuple[Path, dict], contract: str):
     user, environ = CONTRACTS[contract]
     port = str(ports.free())
     with container(root, user, environ(port), "is ready"):

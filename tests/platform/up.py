@@ -101,7 +101,9 @@ class Up:
             raise
 
     def pids(self) -> list[int]:
-        return sorted(each["pid"] for each in self.call("GET", "/v1/replicas") if each["phase"] == "ready")
+        """Of replicas that serve; 0 is that of one that has just ended."""
+        found = self.call("GET", "/v1/replicas")
+        return sorted(each["pid"] for each in found if each["phase"] == "ready" and each["pid"])
 
     def kill(self) -> None:
         self.process.kill()

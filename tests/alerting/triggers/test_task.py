@@ -104,12 +104,12 @@ def test_a_command_that_hangs_is_ended_with_its_children(made):
     code = (
         "import subprocess, time; open('pid', 'w').write(str(subprocess.Popen(['sleep', '600']).pid)); time.sleep(600)"
     )
-    world = made(drop(python(code, timeout=1.0)))
+    world = made(drop(python(code, timeout=5.0)))
     world.turn()
     world.find()
     world.turn()
     run = world.until(lambda run: run.over)
-    assert (run.phase, run.status, run.error) == ("failed", -signal.SIGTERM, "ended after 1 s, its timeout")
+    assert (run.phase, run.status, run.error) == ("failed", -signal.SIGTERM, "ended after 5 s, its timeout")
     assert gone(int((world.folder(run) / "pid").read_text()))
 
 

@@ -9,6 +9,10 @@ import time
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import pytest
+
+from argosy_conformance.clouds import calls
+
 ROWS = [[1.0, 2.0], [3.0, 5.0]]
 PREDICT = {
     "sagemaker": "/invocations",
@@ -215,3 +219,10 @@ class Function:
 
     def predict(self, event):
         return {"predictions": [sum(row) for row in event["instances"]]}
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second that a cloud gives a server for its health is that of a machine which does nothing else."""
+    asked = calls.healthy
+    monkeypatch.setattr(calls, "healthy", lambda subject, path, seconds: asked(subject, path, 60.0))

@@ -61,6 +61,10 @@ class Service:
         return self.models[name]
 
     def drain(self) -> None:
+        """Once the request that is to be in flight has come."""
+        end = time.monotonic() + 10
+        while not self.queue and time.monotonic() < end:
+            time.sleep(0.005)
         self.draining = "no-drain" not in self.faults
 
     def infer(

@@ -17,9 +17,12 @@ from argosy.spec.errors import InvalidArgument
 from argosy_conformance import render, run, select
 from argosy_conformance.check import CONTRACTS
 from tests.cli.models import linear
-from tests.distributions.conformance.clouds import PREDICT, ROWS, Function, fake
+from tests.distributions.conformance.clouds import PREDICT, ROWS, Function, fake, patient
 from tests.ports import free
 
+__all__ = ["patient"]
+
+pytestmark = pytest.mark.usefixtures("patient")
 PLACES = ("/opt/ml/models/a/model", "/opt/ml/models/b/model")
 FAULTS = {
     "sagemaker": {

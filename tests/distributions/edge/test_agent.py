@@ -187,6 +187,7 @@ def test_a_slot_that_rots_gives_way_and_is_fetched_anew(tmp_path):
     broken.write_bytes(broken.read_bytes()[:-1] + b"?")
     with Device(tmp_path) as device:
         device.settled(1)
+        device.until(lambda: device.said("rolled_back"))
         assert "is not what was signed" in device.said("rolled_back")[0]
         device.until(lambda: device.models.serving == "digits:1")
         device.agent.want(desired(update(2)))

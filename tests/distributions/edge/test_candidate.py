@@ -68,7 +68,7 @@ def asked(served, rows):
 
 
 def until(true):
-    for _ in range(2000):
+    for _ in range(6000):
         if true():
             return
         threading.Event().wait(0.01)

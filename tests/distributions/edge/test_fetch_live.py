@@ -66,7 +66,7 @@ def deployed(store: Store, package: str) -> list[UpdateFile]:
 
 def planned(link: Link, package: str, *have: str) -> TransferPlan:
     """As soon as the ways are made."""
-    for _ in range(200):
+    for _ in range(1200):
         try:
             return link.plan(package, have)
         except Unavailable:
@@ -97,6 +97,7 @@ def test_the_agent_waits_for_ways_that_are_being_made(
     store: Store, link: Link, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(remote, "EACH", 0.05)
+    monkeypatch.setattr(remote, "PLANNING", 1200)
     package = put(store.layout, tmp_path / "1", OLD)
     files = tuple(deployed(store, package))
     update = Update(fleet="cars", index=1, ref="m:1", package=package, files=files, manifest={})

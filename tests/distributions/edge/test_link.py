@@ -238,14 +238,14 @@ def short(taken: socket.socket, _: bytes) -> None:
 
 
 def dripping(taken: socket.socket, _: bytes) -> None:
-    taken.sendall(HEAD + b"content-length: 99\r\n\r\n")
-    for _ in range(99):
+    taken.sendall(HEAD + b"content-length: 9999\r\n\r\n")
+    for _ in range(9999):  # until the client leaves
         taken.sendall(b" ")
         time.sleep(0.02)
 
 
 def silent(taken: socket.socket, _: bytes) -> None:
-    time.sleep(0.5)
+    taken.recv(1)  # until the client leaves
 
 
 def nothing(taken: socket.socket, _: bytes) -> None:
@@ -271,7 +271,7 @@ def html(taken: socket.socket, _: bytes) -> None:
 def test_a_server_that_is_slow_or_endless_is_given_up(
     say: object, error: type[Exception], words: str, identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "WHOLE", 0.2)
+    monkeypatch.setattr(connections, "WHOLE", 0.2 if say is dripping else 60.0)
     with answering(say) as url, pytest.raises(error, match=words):  # type: ignore[arg-type]
         connections.exchange(
             connections.Connection(Platform(url=url), connections.NoTime()),
@@ -279,7 +279,7 @@ def test_a_server_that_is_slow_or_endless_is_given_up(
             "challenge",
             Challenge,
             b"{}",
-            seconds=0.3,
+            seconds=0.3 if say is silent else 60.0,
         )
 
 

@@ -143,7 +143,8 @@ def test_a_device_from_its_enrolment_through_updates_kills_and_outages(
     done = agent.call("enrol", token["url"], "--fleet", "pumps", "--token", token["token"])
     assert done.returncode == 0, done.stderr
     agent.run()
-    until(lambda: Slots(agent.folder).owner() == agent.process.pid)
+    lock = agent.folder / "lock"
+    until(lambda: lock.exists() and lock.read_text().strip() == str(agent.process.pid))
     second = agent.call("run", "--port", "0")
     assert second.returncode == 5
     assert f"has an agent already, process {agent.process.pid}: end it first" in second.stderr

@@ -10,7 +10,7 @@ import pytest
 import tritonclient.http as triton
 
 from argosy_conformance import run
-from argosy_edge import model, server
+from argosy_edge import http11, model, server
 from argosy_edge.errors import Conflict
 from argosy_edge.server import DeviceServer
 from tests.distributions.edge.packages import ROWS, classifier, texts
@@ -103,22 +103,25 @@ def test_without_a_model_it_lives_and_is_not_ready(serving):
 
 
 def test_a_swap_leaves_no_request_without_an_answer(served, loaded):
-    ended = threading.Event()
+    ended, counts = threading.Event(), [0, 0]
 
-    def ask():
+    def ask(number):
         statuses, labels = set(), set()
         with httpx.Client(trust_env=False) as client:
             while not ended.is_set():
                 answer = client.post(url(served), json=BODY)
                 statuses.add(answer.status_code)
                 labels.add(answer.json()["model_version"])
+                counts[number] += 1
         return statuses, labels
 
     with ThreadPoolExecutor(2) as pool:
-        asked = [pool.submit(ask) for _ in range(2)]
+        asked = [pool.submit(ask, number) for number in range(2)]
         for turn in range(20):
             served.swap(loaded["other" if turn % 2 == 0 else "model"])
-            threading.Event().wait(0.02)
+            wanted = [each + 2 for each in counts]  # the second of them was asked after the swap
+            while any(map(int.__lt__, counts, wanted)) and not any(each.done() for each in asked):
+                threading.Event().wait(0.005)
         ended.set()
         found = [each.result() for each in asked]
     assert [statuses for statuses, _ in found] == [{200}, {200}]
@@ -227,6 +230,7 @@ def test_a_chunked_body_and_pipelined_requests_are_read(served):
 
 def test_slow_and_many_clients_leave_room_for_others(served, monkeypatch):
     monkeypatch.setattr(server, "SLOWEST", 0.3)
+    monkeypatch.setattr(http11, "LINGER", 60.0)
     monkeypatch.setattr(server, "MOST_CONNECTIONS", 4)
     slow = [socket.create_connection(("127.0.0.1", served.port), timeout=60) for _ in range(4)]
     try:

@@ -58,6 +58,19 @@ def comparing(platform: Up) -> list[psutil.Process]:
     return found
 
 
+def held(platform: Up) -> psutil.Process:
+    """One that compares, stopped as soon as it is seen."""
+
+    def stopped() -> psutil.Process | None:
+        for child in comparing(platform):
+            with contextlib.suppress(psutil.Error):
+                child.suspend()
+                return child
+        return None
+
+    return until(stopped)
+
+
 def last(world: World) -> dict[tuple[str, str], Finding]:
     """What was found of the last window."""
     store = open_store(world.home, Settings())
@@ -69,13 +82,14 @@ def last(world: World) -> dict[tuple[str, str], Finding]:
 @pytest.mark.slow
 def test_a_platform_that_is_killed_while_it_looks_does_so_again(world: World, begin: Callable[[], Up]):
     platform = begin().ready()
-    (child,) = until(lambda: comparing(platform))
+    child = held(platform)
     platform.kill()
     assert last(world) == {}
+    with contextlib.suppress(psutil.NoSuchProcess):
+        child.resume()
     psutil.wait_procs([child], timeout=60)
     platform = begin().ready()
-    (child,) = until(lambda: comparing(platform))
-    child.suspend()
+    child = held(platform)
     for _ in range(20):
         platform.call("GET", "/v1/endpoints")
     assert last(world) == {}, "the API answers before a look is over"

@@ -1,6 +1,7 @@
 """Looks at whole rows: a process of its own, a real log, a fake clock."""
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -186,9 +187,16 @@ def test_a_comparison_that_takes_too_long_or_is_ended_is_over(world: World, monk
     with pytest.raises(Unavailable, match=r"within 0\.01 s"):
         child.run(COMPUTE, job(world), Answer)
     child.timeout = 60.0
-    threading.Timer(0.1, child.cancel).start()
+    asked = job(world)
+
+    def cancel() -> None:
+        while child._process is None:
+            time.sleep(0.001)
+        child.cancel()
+
+    threading.Thread(target=cancel).start()
     with pytest.raises(Unavailable, match="SIGKILL"):
-        child.run(COMPUTE, job(world), Answer)
+        child.run(COMPUTE, asked, Answer)
     with pytest.raises(Unavailable, match="the platform ends"):
         child.run(COMPUTE, job(world), Answer)
 

@@ -69,11 +69,11 @@ def joined(home: Home, config: ReplicaConfig) -> socket.socket:
     about = {"endpoint": model.name, "version": model.version, "package": model.package}
     awaits = RecordedReplica(address=Address(path=str(path)), **about)
     with contextlib.closing(SocketDoor(str(path)).socket) as door:
-        door.settimeout(20)
+        door.settimeout(60)
         replicas = told.replicas | {config.replica: awaits}
         say(config_file(home), msgspec.json.encode(replace(told, replicas=replicas)))
         line, _ = door.accept()
-    line.settimeout(20)
+    line.settimeout(60)
     return line
 
 

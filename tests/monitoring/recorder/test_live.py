@@ -121,7 +121,7 @@ def test_what_was_asked_and_answered_is_in_the_log(platform: Up, home: Home):
         assert row["version"] == "1"
         assert row["replica"].startswith("shop-")
         assert begun <= row["time"].timestamp() <= time.time()
-        assert 0 < row["latency"] < 5
+        assert 0 < row["latency"] < time.time() - begun
         assert len(row["input.income"]) == 32
     mine = [row for row in found if row["request_id"] == "large"]
     assert [row["row"] for row in mine] == list(range(150))
@@ -192,7 +192,7 @@ def test_a_log_comes_and_goes_without_a_new_replica_and_follows_a_rollout(platfo
     until(second)
     found = {(row["request_id"], row["version"]) for row in rows(home, 2)}
     assert found == {("first", "1"), ("second", "2")}
-    assert platform.call("GET", "/v1/status")["recorder"]["records"] >= 2
+    until(lambda: platform.call("GET", "/v1/status")["recorder"]["records"] >= 2)
     assert platform.stop() == 0
 
 

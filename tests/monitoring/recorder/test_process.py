@@ -225,7 +225,7 @@ def test_segments_go_to_the_store_and_what_it_has_may_go(home: Home, package: Pa
     with recorder(home):
         feeder = Feeder(home, package)
         feeder.send(5)
-        found = until(lambda: (found := read_report(home)) and found.shipped and found, 20)
+        found = until(lambda: (found := read_report(home)) and found.shipped and found)
         assert found.waiting == 0
     (here,) = home.payloads.glob("*/*/hour=*/*.parquet")
     (there,) = (tmp_path / "bucket").glob("*/*/hour=*/*.parquet")
@@ -237,14 +237,14 @@ def test_hours_that_are_over_become_one_segment_each(home: Home, package: Path):
     kit = RecordedEndpoint(payload=PayloadLog(flush=0.2, keep_days=1000))
     tell(home, shop=kit)
     with recorder(home):
-        feeder, sent = Feeder(home, package), list[str]()
+        feeder, sent, early = Feeder(home, package), list[str](), time.time() - 3 * 3600
         for number in range(3):
-            sent += feeder.send(5, prefix=f"early{number}", at=time.time() - 3 * 3600)
+            sent += feeder.send(5, prefix=f"early{number}", at=early)
             arrived(home, sent)
     assert len(layout.segments(home.payloads)) > 1
     tell(home, shop=kit)
     with recorder(home):
-        until(lambda: len(layout.segments(home.payloads)) == 1, 20)
+        until(lambda: len(layout.segments(home.payloads)) == 1)
     arrived(home, sent)
 
 

@@ -54,19 +54,25 @@ def half_body(subject: Subject) -> str | None:
     return None
 
 
+def _seconds(subject: Subject, sent: list[Tensor]) -> float:
+    """What one call takes."""
+    started = time.monotonic()
+    subject.ask(sent, model=SLOW)
+    return time.monotonic() - started
+
+
 @check("cancellation.frees", "callers that left free their places in the queue")
 def frees(subject: Subject) -> str | None:
+    """The better of two rounds counts: either machine may have paused."""
     sent = slow(subject)
-    started = time.monotonic()
-    subject.ask(sent, model=SLOW)
-    once = time.monotonic() - started
+    once = min(_seconds(subject, sent) for _ in range(2))
     body = msgspec.json.encode(json_body(sent))
-    together(LEAVERS, lambda place: _leave(subject, subject.path(SLOW), body))
-    time.sleep(0.05)
-    started = time.monotonic()
-    subject.ask(sent, model=SLOW)
-    waited = time.monotonic() - started
-    limit = 4 * once + 1
+    waited = limit = 4 * once + 1
+    for _ in range(2):
+        together(LEAVERS, lambda place: _leave(subject, subject.path(SLOW), body))
+        time.sleep(0.3)
+        if (waited := _seconds(subject, sent)) < limit:
+            break
     that(waited < limit, f"one call takes {once:.2f} s; behind {LEAVERS} callers that left it took {waited:.2f} s")
     return None
 

@@ -119,7 +119,8 @@ async def test_a_child_that_is_killed_is_followed_by_one_that_comes_to_the_same_
         turning = asyncio.create_task(turn(at))
         await asyncio.sleep(seconds)
         for child in looking():
-            child.kill()
+            with contextlib.suppress(psutil.Error):
+                child.kill()
         await turning
     await turn(at)
     found = written(store)
