@@ -27,6 +27,11 @@ def reading(number: int, completed: int, envoy: str = "e", run: str = "r") -> Re
     return Reading(run, number, envoy, {KEY: Traffic(completed=completed, active=1)})
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(followers, "PATIENCE", 60.0)
+
+
 async def following(*names: str) -> Followers:
     """A controller of term 2, at which these gateways have applied the first snapshot."""
     made = Followers(None, 2)
@@ -90,7 +95,8 @@ async def test_what_was_applied_of_another_controller_counts_for_nothing():
     assert not made.settled
 
 
-async def test_a_gateway_that_knows_more_keeps_what_it_has():
+async def test_a_gateway_that_knows_more_keeps_what_it_has(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(followers, "PATIENCE", 0.01)
     made, blind = await following(), True
     made.withheld = lambda: blind
     new, old = report(), report(has=(1, 9), applied=(1, 9))

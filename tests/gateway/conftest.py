@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from argosy.gateway.admin import Admin
 from argosy.gateway.gateway import Gateway
 from argosy.gateway.model import GatewayConfig
 from tests.gateway.grpc_kit import GrpcReplica
@@ -33,6 +34,9 @@ async def replica(folder: Path) -> AsyncIterator[Callable[[str], Awaitable[HttpR
     yield make
     for each in started:
         await each.stop()
+
+
+Admin.__init__.__defaults__ = (60.0,)  # seconds for Envoy to answer, which a busy machine takes from it
 
 
 @pytest.fixture

@@ -141,7 +141,7 @@ async def limited(gateway, chain):
 
 async def test_an_address_that_has_used_up_its_share_shuts_nobody_else_out(config, replica):
     """Neither another one, nor in the end its own callers: heads that do not end are given up."""
-    settings = msgspec.structs.replace(config, max_connections_per_address=50, headers_seconds=1.5)
+    settings = msgspec.structs.replace(config, max_connections_per_address=50, headers_seconds=5.0)
     gateway = Gateway(settings)
     await gateway.start([one(await replica("a"))], [api_key()])
     address = await gateway.address()

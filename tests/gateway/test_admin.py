@@ -10,7 +10,7 @@ from argosy.spec.address import Address
 from argosy.spec.errors import Internal, Unavailable
 
 
-async def answering(folder, answer, close=True):
+async def answering(folder, answer, close=True, timeout=60.0):
     """An Admin whose other end always says this."""
     held = []
     path = str(folder / "admin.sock")
@@ -25,7 +25,7 @@ async def answering(folder, answer, close=True):
         else:
             held.append(writer)
 
-    return await asyncio.start_unix_server(serve, path), Admin(Address(path=path), timeout=0.3), held
+    return await asyncio.start_unix_server(serve, path), Admin(Address(path=path), timeout=timeout), held
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ async def test_broken_answers_are_unavailable(folder, answer):
 
 
 async def test_silence_ends(folder):
-    server, admin, held = await answering(folder, b"HTTP/1.1 200 OK\r\n", close=False)
+    server, admin, held = await answering(folder, b"HTTP/1.1 200 OK\r\n", close=False, timeout=0.3)
     async with server:
         with pytest.raises(Unavailable, match="TimeoutError"):
             await admin.get("/x")

@@ -185,7 +185,7 @@ async def test_a_large_message_is_sent_again_to_another_replica(gateway, grpc_re
     await gateway.start([route])
 
     def use(client):
-        assert {infer(client, "digits", size=100_000) for _ in range(10)} == {"b"}
+        assert {infer(client, "digits", size=100_000) for _ in range(30)} == {"b"}
 
     await with_client(gateway, use)
     assert a.metadata

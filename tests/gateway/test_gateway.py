@@ -1,6 +1,7 @@
 """The life of a gateway: applying, rolling back, adopting, swapping under load, ending."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -53,7 +54,8 @@ async def test_scaling_writes_one_small_file(gateway, replica):
     assert who == {"a", "b"}
 
 
-async def test_a_new_revision_replaces_the_old_one_and_its_cluster_goes(gateway, replica):
+async def test_a_new_revision_replaces_the_old_one_and_its_cluster_goes(gateway, replica, monkeypatch):
+    monkeypatch.setattr("argosy.gateway.gateway.GRACE_SECONDS", 60.0)
     a, b = await replica("a"), await replica("b")
     await gateway.start([one(a, auth=False)])
     new = EndpointRoute(endpoint="digits", revisions=(revision("r2", "2", b, weight=1),), auth=False)
@@ -94,7 +96,8 @@ async def test_a_cluster_in_use_outlives_its_route(gateway, replica):
                 await asyncio.sleep(0.02)
 
 
-async def test_changed_limits_make_a_new_cluster(gateway, replica):
+async def test_changed_limits_make_a_new_cluster(gateway, replica, monkeypatch):
+    monkeypatch.setattr("argosy.gateway.gateway.GRACE_SECONDS", 60.0)
     a = await replica("a")
     await gateway.start([one(a, auth=False)])
     (old,) = await gateway.process.admin.active()
@@ -194,7 +197,8 @@ import asyncio, os, signal, sys
 from argosy.gateway.gateway import Gateway
 from argosy.gateway.model import GatewayConfig
 async def main():
-    await Gateway(GatewayConfig(run_dir=sys.argv[1], port=0, concurrency=1, drain_seconds=5)).start()
+    config = GatewayConfig(run_dir=sys.argv[1], port=0, concurrency=1, max_connections_per_address=4096)
+    await Gateway(config).start()
     os.kill(os.getpid(), signal.SIGKILL)
 asyncio.run(main())
 """
@@ -202,7 +206,7 @@ asyncio.run(main())
 
 async def test_envoy_outlives_the_process_that_started_it(config):
     child = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-c", STARTER, config.run_dir], check=False, timeout=30
+        subprocess.run, [sys.executable, "-c", STARTER, config.run_dir], check=False, timeout=100
     )
     assert child.returncode == -9
     gateway = Gateway(config)
@@ -211,14 +215,15 @@ async def test_envoy_outlives_the_process_that_started_it(config):
     async with await http(gateway) as client:
         assert (await client.get("/v2/health/live")).status_code == 200
     await gateway.stop(0.2)
-    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    with contextlib.suppress(psutil.NoSuchProcess):
+        assert psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 async def test_there_is_nothing_to_adopt(gateway, config):
     assert not await gateway.adopt()
     await gateway.start()
     os.kill(gateway.process.running.pid, 9)
-    assert await gateway.process._ended(5)
+    assert await gateway.process._ended(60)
     assert not await Gateway(config).adopt()
     with pytest.raises(Unavailable):
         await gateway.address()
@@ -234,7 +239,7 @@ async def test_one_that_died_is_resumed_with_the_routes_it_had(gateway, config, 
         await gateway.resume()
     before = listing(gateway)
     os.kill(gateway.process.running.pid, 9)
-    assert await gateway.process._ended(5)
+    assert await gateway.process._ended(60)
     later = Gateway(config)
     assert await later.resume()
     async with await http(later, headers={"x-api-key": KEY}) as client:
@@ -352,7 +357,7 @@ async def test_stopping_lets_requests_finish(gateway, replica):
     async with await http(gateway) as client:
         waiting = asyncio.create_task(client.post(INFER, content=b"x"))
         await a.arrived.wait()
-        stopping = asyncio.create_task(gateway.stop(5))
+        stopping = asyncio.create_task(gateway.stop(60))
         await asyncio.sleep(0.2)
         go.set()
         assert (await waiting).text == "done"
@@ -385,6 +390,9 @@ async def test_swaps_under_load_lose_nothing(gateway, replica):
             await gateway.apply(route(b))
             await gateway.apply(route(a, b, limits=Limits(requests=1000 + turn), weights=(turn, 4 - turn)))
             await gateway.sweep(grace=0)
+            async with asyncio.timeout(60):
+                while len(statuses) < 60 * (turn + 1):
+                    await asyncio.sleep(0.005)
         stop.set()
         await asyncio.gather(*workers)
     assert len(statuses) > 200

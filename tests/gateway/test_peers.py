@@ -50,6 +50,14 @@ def lines(gateway):
     return [json.loads(line) for line in Path(gateway.config.access_log_path).read_text().splitlines()]
 
 
+async def applied(gateway, endpoints, keys=(), healthy=1):
+    """Envoy takes peers that it asks for their health into use once they have answered."""
+    await gateway.apply(endpoints, keys)
+    async with asyncio.timeout(60):
+        while sum((await gateway.statistics(r"^cluster\..*/@peers/.*\.membership_healthy$")).values()) < healthy:
+            await asyncio.sleep(0.02)
+
+
 async def test_a_peer_answers_once_the_replicas_here_are_dead(gateway, west, replica):
     a, b = await replica("a"), await replica("b")
     await west.start([one(b, peers=(east(),))], [api_key("another", id="k2")])
@@ -79,7 +87,7 @@ async def test_what_comes_from_a_peer_goes_no_further_and_nobody_else_is_one(gat
     a = await replica("a")
     await gateway.start()
     await west.start([one(DEAD, peers=(await peer(gateway, "east"),), auth=False)])
-    await gateway.apply([one(DEAD, peers=(await peer(west),), auth=False)])
+    await applied(gateway, [one(DEAD, peers=(await peer(west),), auth=False)])
     async with await http(gateway) as client, await http(west) as other:
         assert (await client.post(INFER, content=b"x")).status_code == 503
         forged = {"x-argosy-peer": TOKEN[:-1], "x-argosy-peer-key": "k9"}
@@ -110,7 +118,7 @@ async def test_only_regions_that_may_answer_are_asked(gateway, west, replica):
         assert (await client.post(INFER, content=b"x")).status_code == 503
         await gateway.apply(near(peer_rtt=0.05))
         assert (await client.post(INFER, content=b"x")).status_code == 503
-        await gateway.apply(near(peer_rtt=0.1, regions=("east", "west")))
+        await applied(gateway, near(peer_rtt=0.1, regions=("east", "west")))
         assert (await client.post(INFER, content=b"x")).json()["replica"] == "b"
     assert len(b.seen) == 1
 
@@ -161,7 +169,7 @@ async def test_a_peer_at_zero_is_the_last_resort(gateway, west, config, replica)
         first, then = await peer(west, rank=1), await peer(north, "north", rank=2, token=TOKEN + "2")
 
         async def asked(*peers):
-            await gateway.apply([EndpointRoute(endpoint="digits", peers=peers, auth=False)])
+            await applied(gateway, [EndpointRoute(endpoint="digits", peers=peers, auth=False)], healthy=len(peers))
             return (await client.post(INFER, content=b"x")).json()["replica"]
 
         await gateway.start()
@@ -301,7 +309,7 @@ async def test_a_model_whose_replicas_are_elsewhere_answers_as_if_it_were_here(g
         await gateway.start()
         none, dead = (msgspec.structs.replace(version(engine), upstreams=each) for each in ((), (gone,)))
         for revisions in ((), (none,), (dead,)):
-            await gateway.apply([model(engine, revisions=revisions, peers=(far,))], [api_key()])
+            await applied(gateway, [model(engine, revisions=revisions, peers=(far,))], [api_key()])
             async with await http(gateway, headers=WITH_KEY) as client:
                 whole = await client.post(CHAT, json=chat())
                 assert (whole.status_code, "usage" in whole.json()) == (200, True), whole.text

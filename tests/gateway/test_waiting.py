@@ -135,7 +135,7 @@ async def test_waiting_has_a_time_of_its_own(config, replica):
             )
         ]
 
-    await gateway.start(within(5))
+    await gateway.start(within(60))
     try:
         async with await http(gateway) as client:
             assert (await client.get("/v2/health/ready")).status_code == 200

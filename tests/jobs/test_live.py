@@ -40,6 +40,7 @@ def ask(home: Home, *words: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(360)
 def test_a_job_outlives_its_controller_and_its_own_death(home: Home, rows: Path, start: Callable[..., Up]):
     with home.config.open("a") as config:
         config.write("batch: {idle: false}\n")  # beside other tests an idle job gets no core for minutes
@@ -55,7 +56,7 @@ def test_a_job_outlives_its_controller_and_its_own_death(home: Home, rows: Path,
     assert job.is_running()
     platform = start().ready()
     cut_off(job)
-    until(lambda: platform.call("GET", "/v1/jobs/one")["state"] == "succeeded")
+    until(lambda: platform.call("GET", "/v1/jobs/one")["state"] == "succeeded", 240)
     answers = pq.read_table(out)
     order = answers["id"].to_numpy()
     assert np.array_equal(order, np.arange(ROWS))

@@ -80,7 +80,7 @@ async def test_rows_take_the_slots_that_callers_leave_and_are_pushed_out_for_a_c
     async with lending(tmp_path, fake) as (slots, client, _):
         rows = [row(client, f"r{n}", each=1000.0) for n in range(2 * SLOTS)]
         await holds(lambda: running(fake) == SLOTS)
-        assert slots.use("job").waiting == SLOTS
+        await holds(lambda: slots.use("job").waiting == SLOTS)
         async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=fake.path), timeout=PATIENCE) as caller:
             body = {"model": "chat", "messages": [{"role": "user", "content": "a caller"}]}
             answer = await caller.post("http://x/v1/chat/completions", json=body)

@@ -142,7 +142,7 @@ def test_adapters_are_loaded_as_it_runs(tmp_path: Path) -> None:
 
 def test_drain_waits_for_a_stream(tmp_path: Path) -> None:
     """The stream that runs is not cut; the replica is not ready meanwhile."""
-    with replica(tmp_path, "--each=0.02 --tokens=60") as one:
+    with replica(tmp_path, "--each=0.02 --tokens=200") as one:
         one.until(one.ready)
         with one.engine.stream("POST", "/v1/chat/completions", json=CHAT | {"stream": True}) as answer:
             lines = (line for line in answer.iter_lines() if line)
@@ -152,7 +152,7 @@ def test_drain_waits_for_a_stream(tmp_path: Path) -> None:
             rest = list(lines)
         assert first.startswith("data: ")
         assert rest[-1] == "data: [DONE]"
-        assert sum("content" in line for line in rest) == 59
+        assert sum("content" in line for line in rest) == 199
         assert one.process.wait() == 0
 
 
@@ -219,7 +219,7 @@ def test_copies_are_asked_anew_greedily_and_recorded(tmp_path: Path) -> None:
         assert found["c"].code == "internal"
         seen = [each["body"] for each in one.engine.get("/fake").json()["seen"] if "top_k" in each["body"]]
         assert seen == [CHAT | {"top_k": 5, "temperature": 0, "max_tokens": 2}]
-        slow = CHAT | {"fake": {"delay": 1.0}}
+        slow = CHAT | {"fake": {"delay": 30.0}}
         headers = {"x-argosy-shadow": "3"}
         taken = [one.http.post("/v1/chat/completions", json=slow, headers=headers).status_code for _ in range(9)]
         assert taken.count(202) == MOST, "callers come first"

@@ -112,7 +112,7 @@ async def test_without_clients_that_leave_it_is_the_same_to_the_token(tmp_path, 
 
 @pytest.mark.slow
 async def test_what_a_killed_envoy_had_reserved_is_charged(tmp_path, start_fake):
-    engine = start_fake(each=0.05)
+    engine = start_fake(each=1.0)
     limits = {"a": TokenLimits(tokens_per_minute=100_000)}
     async with places(tmp_path, 1, engine, limits) as (found, database):
         (place,), ledger = found, TokenLedger(database, limits.get)

@@ -14,6 +14,7 @@ STAND_IN = (sys.executable, "-S", str(Path(__file__).parents[1] / "targets" / "s
 
 if __name__ == "__main__":
     try:
-        asyncio.run(up(home(), load(home()), report=print, target=partial(local_target, command=STAND_IN)))
+        report = partial(print, flush=True)
+        asyncio.run(up(home(), load(home()), report=report, target=partial(local_target, command=STAND_IN)))
     except ArgosyError as error:
         sys.exit(error.message)

@@ -159,8 +159,7 @@ def test_an_endpoint_shares_the_replicas_of_another(faked: str, home: Home, stor
     assert ask(model="verses") == (200, "poet:1")
     assert ask("/endpoints/verses", model="gpt-4") == (200, "poet:1")
     assert ask(model="verses+poet")[0] == 404
-    assert ask() == (200, "m")
-    assert len(platform.pids()) == 1
+    until(lambda: ask() == (200, "m") and [each["endpoint"] for each in platform.call("GET", "/v1/replicas")] == ["m"])
     without = platform.ask("PUT", "/v1/endpoints/m", json={**spec, "language": {"context": 512}})
     assert (without.status_code, "'verses' shares its replicas" in without.text) == (400, True)
     assert platform.stop() == 0
@@ -176,13 +175,17 @@ def test_an_endpoint_sleeps_and_its_processes_stay(faked: str, start: Callable[.
     def phases() -> list[str]:
         return [each["phase"] for each in platform.ask("GET", "/v1/replicas").json()]
 
-    before = platform.pids()
+    def processes() -> list[int]:
+        return [each["pid"] for each in platform.call("GET", "/v1/replicas")]
+
+    before = processes()
+    assert len(before) == 1
     for _ in range(2):
         until(lambda: phases() == ["asleep"])
         cold = platform.ask("GET", "/v1/endpoints/m").json()["cold_start"]
         assert cold["state"] == "asleep"
         assert Stream(f"{url}/chat/completions").tokens() == 16
-        assert platform.pids() == before
+        assert processes() == before
     until(lambda: "asleep" in platform.ask("GET", "/v1/endpoints/m").json()["cold_start"]["seconds"])
     cold = platform.ask("GET", "/v1/endpoints/m").json()["cold_start"]
     assert cold["price"]["asleep"] == pytest.approx(cold["seconds"]["asleep"] / 1000)
@@ -192,6 +195,7 @@ def test_an_endpoint_sleeps_and_its_processes_stay(faked: str, start: Callable[.
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 def test_a_version_that_is_slower_to_its_first_token_is_rolled_back(faked: str, start: Callable[..., Up]):
     def spec(delay: float) -> dict[str, Any]:
         rollout = {"strategy": "canary", "steps": [{"weight": 30, "requests": 100_000}]}

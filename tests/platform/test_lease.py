@@ -27,10 +27,12 @@ def pair(database: Database, url: str, seconds: float = 60.0) -> tuple[Lease, Le
 
 
 def test_one_leads_and_the_other_only_when_the_lease_is_over(database: Database, url: str):
-    a, b = pair(database, url, 1.0)
+    a, b = pair(database, url)
     assert (a.take(), b.take(), b.leader()) == (True, False, "here")
     assert a.renew()
     assert not b.take()
+    a.seconds = 1.0
+    assert a.renew()
     until(b.take)
     assert b.term == a.term + 1
     assert not a.renew()
@@ -80,7 +82,7 @@ def test_the_same_home_does_not_wait_for_its_own_lease(database: Database, url: 
 
 
 def test_many_at_once_make_one_leader(database: Database, url: str):
-    others = [Lease(Database(url), f"n{n}") for n in range(6)]
+    others = [Lease(Database(url), f"n{n}", 60.0) for n in range(6)]
     won: list[bool] = []
     threads = [threading.Thread(target=lambda each=each: won.append(each.take())) for each in others]
     for thread in threads:
@@ -93,12 +95,18 @@ def test_many_at_once_make_one_leader(database: Database, url: str):
 
 
 async def test_losing_is_told_and_a_standby_can_be_stopped(database: Database, url: str):
-    a, b = pair(database, url, 1.0)
+    a, b = pair(database, url)
     stopping, lost, said = asyncio.Event(), asyncio.Event(), list[str]()
     assert await win(a, stopping, standby=False, report=said.append)
     with pytest.raises(Conflict, match="led by here"):
         await win(b, stopping, standby=False, report=said.append)
-    assert await win(b, stopping, standby=True, report=said.append)
+    waiting = asyncio.create_task(win(b, stopping, standby=True, report=said.append))
+    async with asyncio.timeout(60):
+        while not said:
+            await asyncio.sleep(0.01)
+    a.seconds = 0.0
+    assert a.renew()
+    assert await waiting
     assert said == ["standby   here leads"]
     async with asyncio.timeout(60):
         await keep(a, lost.set, period=0.01)

@@ -123,7 +123,7 @@ def test_the_same_declaration_serves_from_ray_and_leaves_nothing_there(place: Pl
     found = platform.call("GET", "/v1/replicas")
     assert all(each["http"]["tls"]["name"].endswith(f"/replica/{each['id']}") for each in found)
     headers = {"authorization": f"Bearer {deployed['key']}"}
-    until(lambda: platform.call("GET", "/v1/status")["recorder"]["replicas"] == 2)
+    until(lambda: (platform.call("GET", "/v1/status")["recorder"] or {}).get("replicas") == 2)
     assert httpx.post(deployed["url"], json=BODY, headers=headers, timeout=60).json()["outputs"][0]["data"] == [3.0] * 4
     until(lambda: platform.ask("GET", "/metrics").text.count("argosy_loop_seconds_total{") == 2)
     until(lambda: platform.call("GET", "/v1/status")["recorder"]["records"])

@@ -1,10 +1,12 @@
 """Prompts and answers of a language model on a platform: recorded, redacted, judged by thumbs."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -40,7 +42,7 @@ def test_what_is_asked_and_answered_is_recorded_without_secrets(faked: str, home
     url = platform.call("PUT", "/v1/endpoints/m", spec, wait=60)["url"]
     body = CHAT | {"messages": [{"role": "user", "name": "Ada", "content": SAID}], "max_tokens": 4}
     answers = [httpx.post(f"{url}/chat/completions", json=body) for _ in range(3)]
-    with httpx.stream("POST", f"{url}/chat/completions", json=body | {"stream": True, "fake": {"each": 0.5}}) as left:
+    with httpx.stream("POST", f"{url}/chat/completions", json=body | {"stream": True, "fake": {"each": 10.0}}) as left:
         next(left.iter_lines())
     rows = logged(home, 4)
     assert [row["code"] for row in rows] == [200, 200, 200, 499]
@@ -51,8 +53,10 @@ def test_what_is_asked_and_answered_is_recorded_without_secrets(faked: str, home
     assert (rows[0]["output.text"], rows[0]["output.finish"], rows[0]["output.tokens"]) == ("w0 w1 w2 w3", "length", 4)
     assert (rows[0]["input.characters"], rows[0]["input.language"], rows[0]["version"]) == (len(SAID), "en", "1")
     assert rows[3]["output.text"] == ""
-    for path in home.root.rglob("*"):
-        assert not path.is_file() or b"4111 1111 1111 1111" not in path.read_bytes(), path
+    for folder, _, names in os.walk(home.root):
+        for path in (Path(folder, name) for name in names):
+            with contextlib.suppress(FileNotFoundError):  # of a platform that runs
+                assert not path.is_file() or b"4111 1111 1111 1111" not in path.read_bytes(), path
     # Thumbs, by either id.
     labels = [
         {"request_id": answers[0].headers["x-request-id"], "label": True},

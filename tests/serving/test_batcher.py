@@ -170,7 +170,7 @@ async def test_max_queue_delay_waits_for_company(engine, inline):
     caller = Caller(engine, inline, max_queue_delay=3600.0, max_batch_size=3)
     await asyncio.gather(*(caller.ask(rows(n)) for n in range(3)))
     assert caller.stats.released["full"] == 1
-    caller = Caller(engine, inline, max_queue_delay=0.05, max_batch_size=3)
+    caller = Caller(engine, inline, max_queue_delay=1.0, max_batch_size=3)
     await asyncio.gather(*(caller.ask(rows(n)) for n in range(2)))
     assert caller.stats.released["delay"] == 1
     assert engine.calls == [3, 2]

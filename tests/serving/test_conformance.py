@@ -37,7 +37,7 @@ def engines():
         "identity_bytes_1d": Identity("BYTES", (-1,)),
         "identity_int64_3d": Identity("INT64", (-1, -1, -1)),
     }
-    return {"plain": Pair(), **identities(), **ranks, "slow": Identity("FP32", seconds=0.2)}
+    return {"plain": Pair(), **identities(), **ranks, "slow": Identity("FP32", seconds=0.6)}
 
 
 @pytest.mark.parametrize(

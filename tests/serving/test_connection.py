@@ -58,7 +58,7 @@ class Client:
 
 @pytest.fixture
 def replica(run_replica):
-    return run_replica({"m": Identity()}, runtime=Runtime(max_body_bytes=10_000, body_timeout=1.0), grpc=False)
+    return run_replica({"m": Identity()}, runtime=Runtime(max_body_bytes=10_000), grpc=False)
 
 
 @pytest.fixture
@@ -173,7 +173,8 @@ def test_headers_too_large(client):
     refused(client.answer(), 431, "more than 65536")
 
 
-def test_slow_body_and_slow_head(replica):
+def test_slow_body_and_slow_head(run_replica):
+    replica = run_replica({"m": Identity()}, runtime=Runtime(body_timeout=1.0), grpc=False)
     for part in (request()[:-5], request()[:20]):
         with Client(replica) as client:
             client.send(part)
@@ -206,13 +207,16 @@ def test_half_closed_client_of_a_fast_model_is_answered(client):
 
 
 def test_drain_answers_what_was_accepted(run_replica):
-    engine = Identity(seconds=0.3)
+    engine = Identity()
+    engine.gate.clear()
     replica = run_replica({"m": engine}, inline=False, grpc=False)
     with Client(replica) as one, Client(replica) as two:
         one.send(request())
         two.send(request())
         wait_for(lambda: model(replica).inflight == 2)
         replica.loop.call_soon_threadsafe(replica._stop.set)
+        wait_for(lambda: replica.replica.plane.draining)
+        engine.gate.set()
         ok(one.answer())
         ok(two.answer())
 

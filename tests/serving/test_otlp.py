@@ -63,7 +63,7 @@ def peer() -> Iterator[Callable[..., Peer]]:
 
 def test_one_connection_serves_many_exports(peer: Callable[..., Peer]) -> None:
     at = peer(OK, OK, OK)
-    sender = Sender(at.url, {"authorization": "Bearer x"}, 2)
+    sender = Sender(at.url, {"authorization": "Bearer x"}, 60)
     assert all(sender.send(b"body") for _ in range(3))
     assert at.connections == 1
     assert at.heads[0].startswith(b"POST /v1/traces?t=1 HTTP/1.1\r\n")
@@ -74,7 +74,7 @@ def test_one_connection_serves_many_exports(peer: Callable[..., Peer]) -> None:
 
 def test_a_connection_that_was_closed_meanwhile_is_opened_again(peer: Callable[..., Peer]) -> None:
     at = peer(OK, None, OK)
-    sender = Sender(at.url, {}, 2)
+    sender = Sender(at.url, {}, 60)
     assert sender.send(b"body")
     assert sender.send(b"body")
     assert at.connections == 2
@@ -83,12 +83,12 @@ def test_a_connection_that_was_closed_meanwhile_is_opened_again(peer: Callable[.
 
 def test_what_is_refused_or_cut_off_was_not_taken(peer: Callable[..., Peer]) -> None:
     for answer in (b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n", b"what?\r\n\r\n", None):
-        sender = Sender(peer(answer).url, {}, 2)
+        sender = Sender(peer(answer).url, {}, 60)
         assert not sender.send(b"body")
         sender.close()
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        assert not Sender(f"http://127.0.0.1:{unused.getsockname()[1]}", {}, 2).send(b"body")
+        assert not Sender(f"http://127.0.0.1:{unused.getsockname()[1]}", {}, 60).send(b"body")
 
 
 def test_a_collector_that_says_nothing_is_waited_for_so_long_and_no_longer() -> None:
@@ -98,7 +98,7 @@ def test_a_collector_that_says_nothing_is_waited_for_so_long_and_no_longer() -> 
 
 def test_an_answer_without_end_costs_little(peer: Callable[..., Peer]) -> None:
     at = peer(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n" + b"x" * 1_000_000, OK)
-    sender = Sender(at.url, {}, 2)
+    sender = Sender(at.url, {}, 60)
     assert sender.send(b"body")
     assert sender.send(b"body")
     sender.close()

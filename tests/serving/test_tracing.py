@@ -181,7 +181,8 @@ def test_a_collector_that_hangs_delays_nobody_and_what_waits_too_long_is_counted
     assert not collector.released.is_set(), "it ended although the collector hung"
 
 
-def test_what_waits_is_sent_at_the_end(start: Any, collector: Collector) -> None:
+def test_what_waits_is_sent_at_the_end(start: Any, collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracer, "CLOSE_SECONDS", 60.0)
     replica = start(Identity(shape=(-1, 1)))
     with opened(replica) as client:
         assert ask(client, 1.0, **CONTEXT).status_code == 200

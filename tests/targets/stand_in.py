@@ -1,6 +1,7 @@
 """A replica as far as its supervisor can tell: health, SIGTERM, crashes and hangs on demand.
 
-Its package's file `behaviour` says how it starts: `ok`, `refuse` (status 7), `crash`, `never` (not ready), `slow`.
+Its package's file `behaviour` says how it starts: `ok`, `refuse` (status 7), `crash`, `never` (not ready), `slow`, or
+`slow SECONDS`.
 GET /crash and /hang change it while it runs; anything else is answered 200 with its replica's name.
 """
 
@@ -21,8 +22,8 @@ async def main(config: dict) -> None:
     if behaviour == "crash":
         print("Traceback\nRuntimeError: no such luck", file=sys.stderr)
         sys.exit(1)
-    if behaviour == "slow":
-        await asyncio.sleep(1)
+    if behaviour.startswith("slow"):
+        await asyncio.sleep(float(behaviour[4:] or 1))
     state = {"hung": False}
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

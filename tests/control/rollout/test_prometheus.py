@@ -17,6 +17,7 @@ from argosy.spec.settings import Home
 from argosy.store.store import Store
 from tests.platform.packages import push
 from tests.platform.up import PATIENCE, Load, Up, until
+from tests.ports import free
 from tests.programs import need
 
 CONFIG = """
@@ -48,7 +49,7 @@ class Shop:
 
     def __init__(self) -> None:
         self.clicks: dict[str, float] = {}
-        self.port = 0
+        self.port = free()
 
     def open(self) -> None:
         clicks = self.clicks
@@ -111,7 +112,7 @@ def prometheus(shop: Shop, tmp_path: Path) -> Iterator[str]:
             [need("prometheus"), *options, "--web.listen-address=127.0.0.1:0"], stdout=out, stderr=out
         )
     try:
-        found = until(lambda: re.search(r"Listening on.*?(127\.0\.0\.1:\d+)", log.read_text()), 20)
+        found = until(lambda: re.search(r"Listening on.*?(127\.0\.0\.1:\d+)", log.read_text()))
         yield f"http://{found.group(1)}"
     finally:
         server.kill()
@@ -166,7 +167,7 @@ async def test_a_metric_that_stops_arriving_pauses_the_rollout_until_it_is_back(
         await call("PUT", "/v1/endpoints/digits", new)
         await watched(call, lambda each: "0.5 against" in str(each["findings"]))
         shop.close()
-        paused = await watched(call, lambda each: each["verdict"] == "pause" or not each["live"])
+        paused = await watched(call, lambda each: "stopped arriving" in each["reason"] or not each["live"])
         assert "the metric 'clicks' stopped arriving" in paused["reason"]
         assert paused["reason"].endswith("the query gives no data for the candidate and the stable revision")
         await watched(call, lambda each: each["spent"] > 20)

@@ -110,7 +110,7 @@ async def test_a_version_that_answers_alike_passes_its_shadow_and_rolls_out_whil
     call = partial(asyncio.to_thread, platform.call)
     deployed = await call("PUT", "/v1/endpoints/digits", ENDPOINT, wait=60)
     guard = {"min_requests": 20, "latency_margin": 10.0, "latency_tolerance": 3.0, "margin": 0.05}
-    rollout = CANARY | {"shadow": SHADOW | {"share": 0.5}}
+    rollout = CANARY | {"shadow": SHADOW | {"share": 0.5, "requests": 1000}}
     async with Signed(deployed["url"], deployed["key"]) as load:
         await load.more(300)
         await call("PUT", "/v1/endpoints/digits", {"model": "digits:2", "rollout": rollout, "guard": guard})
@@ -156,7 +156,8 @@ async def test_a_shadow_that_is_killed_or_hangs_hurts_no_request_and_promotion_s
         async with asyncio.timeout(PATIENCE):
             while True:
                 for each in await call("GET", "/v1/replicas"):
-                    if each["version"] == "digits:2" and each["phase"] == "ready" and each["pid"] != other_than:
+                    served = each["version"] == "digits:2" and each["phase"] == "ready"
+                    if served and each["pid"] not in (0, other_than):
                         return each["pid"]
                 await asyncio.sleep(0.05)
 

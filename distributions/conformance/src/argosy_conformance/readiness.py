@@ -78,10 +78,12 @@ def _denied(answer: Answer) -> str | None:
 def drain(subject: Subject) -> str | None:
     assert subject.drain is not None
     sent = slow(subject)
+    started = time.monotonic()
     want = subject.ask(sent, model=SLOW).tensors
+    half = (time.monotonic() - started) / 2
     with ThreadPoolExecutor(1) as pool:
         in_flight = pool.submit(subject.ask, sent, model=SLOW)
-        time.sleep(0.1)
+        time.sleep(half)
         subject.drain()
         time.sleep(0.05)
         refused = _refuses(subject)
