@@ -98,7 +98,6 @@ def argosy(*words: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 def test_a_page_comes_and_is_resolved_and_a_mute_holds(ops, site):
     fail(ops)
     until(lambda: site.seen)
@@ -131,7 +130,6 @@ def test_a_page_comes_and_is_resolved_and_a_mute_holds(ops, site):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_a_controller_that_is_killed_loses_no_notice_and_tells_none_twice(ops, site, start):
     site.statuses = [503] * 1000
     fail(ops)
@@ -150,7 +148,6 @@ def test_a_controller_that_is_killed_loses_no_notice_and_tells_none_twice(ops, s
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_a_standby_on_another_home_goes_on_with_the_same_incident(
     home, start, site, monkeypatch, postgres, tmp_path_factory
 ):

@@ -9,7 +9,6 @@ from tests.docs import page
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_alerts(reader):
     said = page.run("docs/guides/alerts.md", reader, ports=["8099"])
     reader["desk"].shutdown()

@@ -10,7 +10,6 @@ from tests.docs import page
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_batch(reader, monkeypatch):
     monkeypatch.setenv("ARGOSY_BATCH_IDLE", "false")  # beside other tests an idle job gets no core for minutes
     page.run("docs/guides/batch.md", reader)

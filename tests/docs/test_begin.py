@@ -28,7 +28,6 @@ def shape(line):
 
 
 @pytest.mark.slow  # the README's quick start walks the same way in every run
-@pytest.mark.timeout(240)
 def test_tutorial_and_clients(reader):
     told = page.run("docs/tutorial.md", reader, shown=["text"])
     assert "setosa" in told
@@ -50,13 +49,11 @@ def test_tutorial_and_clients(reader):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_python_class(reader):
     assert "by " in page.run("docs/python-class.md", reader)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 @pytest.mark.filterwarnings("default")  # those of MLflow in a reader's own process
 def test_frameworks(reader):
     told = page.run("docs/frameworks.md", reader, shown=["text"])
@@ -65,7 +62,6 @@ def test_frameworks(reader):
 
 
 @pytest.mark.torch
-@pytest.mark.timeout(240)
 def test_pytorch(reader):
     first, *_ = (block for block in page.blocks("docs/frameworks.md") if block.language == "python")
     page.python(first, reader)

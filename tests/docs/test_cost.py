@@ -12,7 +12,6 @@ def check(text):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_cost(reader):
     said = page.run("docs/guides/cost.md", reader, checks={"yaml": check}, shown=["text"])
     assert "total" in said

@@ -8,7 +8,6 @@ from tests.docs import page
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_drift(reader):
     page.run("docs/guides/drift.md", reader, seconds=200, shown=["text"])
     verdicts = {line.split("  ")[0]: line.rpartition("  ")[2] for line in Path("drift.txt").read_text().splitlines()}

@@ -20,7 +20,6 @@ def ended():
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_edge(reader, ended):
     ports = {"8080": os.environ["ARGOSY_GATEWAY_PORT"], "8000": page.free_port()}
     said = page.run("docs/guides/edge.md", reader, ports=ports)

@@ -12,7 +12,6 @@ from tests.images.conftest import argosy, need_debian
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_images(reader, cached_home, tmp_path):
     need_debian()
     pytest.importorskip("zstandard")

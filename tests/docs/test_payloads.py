@@ -11,7 +11,6 @@ from tests.docs import page
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_payloads(reader):
     said = page.run("docs/guides/payloads.md", reader, shown=["text", "yaml", "sql"])
     assert "recorder: " in said

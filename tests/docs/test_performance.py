@@ -12,7 +12,6 @@ def check(text):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_performance(reader):
     said = page.run("docs/guides/performance.md", reader, seconds=150, checks={"yaml": check}, shown=["text"])
     assert "397 labels of digits taken" in said

@@ -8,7 +8,6 @@ from tests.docs import page
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_placement(reader):
     pytest.importorskip("highspy")
     found = list[dict[str, Replan]]()

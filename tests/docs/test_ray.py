@@ -10,7 +10,6 @@ from tests.docs import page
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("ray")
-@pytest.mark.timeout(240)
 def test_ray(reader, tmp_path_factory):
     folder = tmp_path_factory.mktemp("n")
     with nodes.running(0, 2, log=folder / "log", environ={"ARGOSY_HOME": str(folder)}) as cluster:

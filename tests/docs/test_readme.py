@@ -6,7 +6,6 @@ from tests.docs import page
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_quick_start(reader):
     assert [block.language for block in page.blocks("README.md")].count("sh") >= 3
     page.run("README.md", reader, shown=["text"])

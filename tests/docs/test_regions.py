@@ -10,7 +10,6 @@ from tests.docs import page
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_regions(reader, monkeypatch):
     west = Path.cwd() / "w"
     monkeypatch.setenv("WEST", str(west))

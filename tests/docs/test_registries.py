@@ -12,7 +12,6 @@ from tests.store.oci.live import PASSWORD, Registry
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_registries(reader, s3, tmp_path, monkeypatch):
     need("skopeo")
     registry = Registry(tmp_path / "registry")

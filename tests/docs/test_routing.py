@@ -8,7 +8,6 @@ from tests.docs import page
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(200)
 def test_routing(reader):
     page.run("docs/guides/routing.md", reader, shown=["text"])
     assert Path("routing.svg").read_text().startswith("<svg ")

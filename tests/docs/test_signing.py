@@ -11,7 +11,6 @@ from tests.store.oci.live import Registry
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_signing(reader, tmp_path, monkeypatch):
     need("openssl")
     registry = Registry(tmp_path / "registry", tls=False)

@@ -9,7 +9,6 @@ from tests.docs import page
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_supply(reader):
     declared, shown = list[str](), list[str]()
     said = page.run("docs/guides/supply.md", reader, checks={"yaml": declared.append, "text": shown.append})

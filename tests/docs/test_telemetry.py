@@ -8,7 +8,6 @@ from tests.docs import page
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_telemetry(reader, capsys):
     said = page.run("docs/guides/telemetry.md", reader, ports=["4318"])
     reader["collector"].should_exit = True

@@ -14,7 +14,6 @@ def check(text):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_triggers(reader):
     said = page.run("docs/guides/triggers.md", reader, seconds=150, checks={"yaml": check}, shown=["text"])
     assert "realised accuracy of version 1 is 0.0" in said

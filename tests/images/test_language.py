@@ -42,7 +42,6 @@ def generates(cached_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Ro
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_it_answers_by_its_engine_alone(generates: Root):
     port = ports.free()
     with container(generates, 65532, {"ARGOSY_SERVE_PORT": str(port)}, "is ready", DEVICES):
@@ -51,7 +50,6 @@ def test_it_answers_by_its_engine_alone(generates: Root):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_it_answers_as_a_pod_by_tls(generates: Root, tmp_path: Path):
     place, config = generates
     package = open_package(place / "models")

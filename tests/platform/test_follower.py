@@ -155,7 +155,6 @@ def test_identities_look_for_their_files_where_the_gateway_has_them():
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 async def test_three_gateways_under_load_through_rollouts_kills_and_another_leader(home: Home, start, far: Gateways):
     home.config.write_text(home.config.read_text().replace("control: {port: 0}", f"control: {{port: {free()}}}"))
     platform = await asyncio.to_thread(start().ready)

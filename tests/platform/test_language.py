@@ -195,7 +195,6 @@ def test_an_endpoint_sleeps_and_its_processes_stay(faked: str, start: Callable[.
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_a_version_that_is_slower_to_its_first_token_is_rolled_back(faked: str, start: Callable[..., Up]):
     def spec(delay: float) -> dict[str, Any]:
         rollout = {"strategy": "canary", "steps": [{"weight": 30, "requests": 100_000}]}
@@ -230,7 +229,6 @@ def test_a_version_that_is_slower_to_its_first_token_is_rolled_back(faked: str, 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_gemma(home: Home, start: Callable[..., Up]):
     """By llama.cpp, in its sandbox: pushed, checked against its golden examples, deployed, streamed, drained."""
     command = [sys.executable, "-m", "argosy", "push", str(gemma()), "--name", "gemma"]

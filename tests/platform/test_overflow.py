@@ -51,7 +51,6 @@ def listening(home):
     return True
 
 
-@pytest.mark.timeout(240)
 def test_what_no_replica_answers_an_external_provider_does_within_its_budget(home, start, provider):
     url, seen = provider
     external = f"{{url: '{url}', protocol: oip, models: {{digits: mnist}}, request: 0.25, budget: 1.0, rate: 100}}"

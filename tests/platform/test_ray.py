@@ -20,7 +20,7 @@ from tests.platform.packages import push
 from tests.platform.streams import CHAT, Stream
 from tests.platform.up import Load, Up, started, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
 BODY = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 1, 1, 1]}]}
 CLIENTS = 3

@@ -13,7 +13,6 @@ def test_each_conversation_has_all_its_turns():
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_the_policy_computes_less_of_a_conversation_again():
     turns = run(Setting(3, 0, engines=2, conversations=4, turns=3, opening=60), 1)
     later = [each for each in turns if each.turn]

@@ -18,7 +18,6 @@ QUICK = (bad.KINDS[0], bad.leaking(2))
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 async def test_bad_versions_are_rolled_back_by_themselves(home: Home, start: Callable[..., Up]):
     bad.fill(home, QUICK)
     found = await bad.prove(start().ready(), QUICK, warm_up=50, **SHORT)

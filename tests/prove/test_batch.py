@@ -7,7 +7,6 @@ from prove.batch import Found, prove
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_ten_kills_lose_and_double_nothing():
     found = prove(kills=10, seed=2)
     assert found.good, found.line()

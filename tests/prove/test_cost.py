@@ -6,7 +6,6 @@ from prove.cost import Found, prove
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_rows_are_the_bill_through_kills():
     found = prove(seconds=8.0, doubles=0, seed=3)
     assert found.gap <= 0.05, "\n".join(found.lines())

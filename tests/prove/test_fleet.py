@@ -6,7 +6,6 @@ from prove import fleet
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_three_hundred_devices_on_a_platform(capsys: pytest.CaptureFixture[str]) -> None:
     assert fleet.live(300, 5.0, trial=2.0), capsys.readouterr().out
 

@@ -7,7 +7,6 @@ from prove.kills import Counts
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 async def test_ten_kills_lose_nothing(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(kills, "SETTLED", 60.0)
     counts = await kills.prove(rounds=10, seed=1)

@@ -12,7 +12,6 @@ SHORT = {
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("proof", SHORT)
 def test_a_short_run_prints_its_table(proof: str):
     argv = [sys.executable, "-m", f"prove.{proof}", *SHORT[proof]]

@@ -12,7 +12,6 @@ __all__ = ["home", "start"]
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 async def test_rollouts_end_well_and_no_request_fails_though_the_controller_is_killed(
     home: Home, start: Callable[..., Up]
 ):

@@ -60,7 +60,6 @@ def test_without_a_cluster_the_setting_is_named():
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("ray")
-@pytest.mark.timeout(240)
 def test_claims_on_a_real_cluster(tmp_path):
     with nodes.running(1, log=tmp_path / "log") as cluster:
         provider = RayNodes("ray", SETTINGS, RaySettings(address=cluster.address))

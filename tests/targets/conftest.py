@@ -9,7 +9,7 @@ from argosy.spec.settings import Home
 from tests.batch import nodes
 from tests.targets.lab import Lab, LocalLab, RayLab
 
-RAY = pytest.param("ray", marks=[pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.timeout(240)])
+RAY = pytest.param("ray", marks=[pytest.mark.slow, pytest.mark.xdist_group("ray")])
 
 
 @pytest.fixture(scope="session")

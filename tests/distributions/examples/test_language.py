@@ -10,7 +10,6 @@ STEPS = ["pushed", "serves", "streams", "caches", "counts", "limits", "serves", 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_every_step_holds():
     command = [sys.executable, "-m", "argosy", "demo", "--language", "--once", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -76,7 +76,6 @@ def left(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_once(start, tmp_path):
     process = start("--once", "--json")
     out, err = process.communicate(timeout=220)

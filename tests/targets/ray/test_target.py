@@ -13,7 +13,7 @@ from argosy.targets.ray import link
 from tests.batch import nodes
 from tests.targets.lab import ID, RayLab, empty, ready, revision, runs, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
 
 @pytest.fixture(params=["ray"])
