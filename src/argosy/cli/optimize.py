@@ -32,6 +32,7 @@ SHARE = click.FloatRange(0, 1)
 @click.option("--min-speedup", type=click.FloatRange(0), default=1.2, show_default=True, help="At one row, one thread.")
 @click.option("--worst-class", type=SHARE, default=0.8, show_default=True, help="Least agreement on any class.")
 @click.option("--minutes", type=click.FloatRange(0), default=5, show_default=True, help="After which none is begun.")
+@click.option("--recipe", "recipes", multiple=True, help="Try only this one; may be repeated.  [default: all]")
 @click.option(
     "--freeze-scales", "scales", default="", metavar="REF", shell_complete=references, help="Take the scales of that."
 )

@@ -125,7 +125,7 @@ def build(
         raise NotFound(f"there is no sample {options.sample}")
     found = detect(source, options.engine or None)
     size += sum((source.parent / name).stat().st_size for name in found.beside)
-    report(f"{source.name}: {found.format}, {_human(size)}")
+    report(f"{source.name}: {found.format}, {size:,} bytes")
     limits = Limits(seconds=options.seconds, address_space=16 * GIB + 4 * size)
     packages = _installed(found, options, report, place or home())
     work = into.with_name(into.name + ".work")
@@ -157,14 +157,6 @@ def _installed(found: Found, options: PushOptions, report: Report, place: Home) 
 def vouched(manifest: ModelManifest, options: PushOptions) -> bool:
     """Whether whoever had this package built vouches for the code in its source, if there may be any."""
     return manifest.scan.verdict == "code" or (options.trust and manifest.scan.verdict != "data-only")
-
-
-def _human(size: float) -> str:
-    for unit in ("bytes", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} GB"
 
 
 def _copied(

@@ -65,6 +65,18 @@ def test_the_winner_is_the_next_version_and_its_lineage_names_parent_and_tries(s
     assert 0 < np.abs(answers[0] - answers[1]).max() < 0.2
 
 
+def test_recipes_are_chosen_by_name(store, pushed, tmp_path):
+    found, _ = run(store, pushed(), rows(tmp_path / "x.npz"), gate=ANY, recipes=("int8-dynamic", "graph"), dry=True)
+    assert [each.recipe for each in found.tries] == ["int8-dynamic", "graph"]
+    for given in ({"recipes": ("int9",)}, {"recipes": (FROZEN,)}):
+        with pytest.raises(
+            InvalidArgument, match=f"no recipe {given['recipes'][0]} here: there are graph, int8-default"
+        ):
+            run(store, "net:1", tmp_path / "x.npz", **given)
+    with pytest.raises(InvalidArgument, match="no recipe int8 here: none is chosen where scales are taken"):
+        run(store, "net:1", tmp_path / "x.npz", recipes=("int8",), scales="net:1")
+
+
 @pytest.mark.slow
 def test_every_recipe_has_figures_or_a_reason(store, pushed, tmp_path):
     found, version = run(store, pushed(), rows(tmp_path / "x.npz"), gate=ANY, dry=True)

@@ -20,7 +20,7 @@ from argosy.packaging.package import INPUTS, OUTPUTS, Package, check_tensors, st
 from argosy.packaging.push import replay, staging
 from argosy.packaging.quarantine import Limits, Quarantine
 from argosy.protocol import tensorfile
-from argosy.spec.errors import ArgosyError, BadPackage, MissingExtra, Unsupported
+from argosy.spec.errors import ArgosyError, BadPackage, InvalidArgument, MissingExtra, Unsupported
 from argosy.spec.package import Conversion, Optimization, OptimizationTry
 from argosy.spec.tensor import Tensor
 
@@ -34,14 +34,15 @@ ROOM = "argosy.packaging.optimize"
 
 
 class OptimizeOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """`rows` to calibrate on and to judge by; of `test` only to judge by. `scales`: the reference of the version whose
-    scales are taken. `dry` registers nothing."""
+    """`rows` to calibrate on and to judge by; of `test` only to judge by. `recipes`: those that are tried; all, where
+    none is named. `scales`: the reference of the version whose scales are taken. `dry` registers nothing."""
 
     rows: Path
     test: Path | None = None
     target: str = "cpu"
     gate: Gate = Gate()
     minutes: float = 5.0
+    recipes: tuple[str, ...] = ()
     scales: str = ""
     dry: bool = False
 
@@ -71,9 +72,14 @@ def optimize(
 ) -> "tuple[Optimization, Version | None]":
     """Try all recipes, and register the winner under the model's name. No version where none passes, and in a dry run.
 
-    Raises NotFound, InvalidArgument for rows that do not serve, Unsupported for a model that is not ONNX or has free
-    axes beside its rows, BadPackage where the model's own answers are NaN, MissingExtra.
+    Raises NotFound, InvalidArgument for rows that do not serve and for recipes that there are not, Unsupported for a
+    model that is not ONNX or has free axes beside its rows, BadPackage where the model's own answers are NaN,
+    MissingExtra.
     """
+    known = [each for each in RECIPES if each != FROZEN]
+    if odd := {*options.recipes} - {*(() if options.scales else known)}:
+        told = "none is chosen where scales are taken" if options.scales else f"there are {', '.join(known)}"
+        raise InvalidArgument(f"there is no recipe {min(odd)} here: {told}")
     version = store.registry.resolve(ref)
     package = check_tensors(stored(store, version.digest))
     _check(package)
@@ -90,7 +96,7 @@ def optimize(
             _ask_parent(place, version)
             tries: list[OptimizationTry] = []
             rounding: dict[str, float] = {}
-            for recipe in [FROZEN] if scales else [each for each in RECIPES if each != FROZEN]:
+            for recipe in [FROZEN] if scales else options.recipes or known:
                 if time.monotonic() - began > options.minutes * 60:
                     over = f"not tried: {options.minutes:g} minutes were over"
                     tries.append(OptimizationTry(recipe=recipe, rejected=over))
