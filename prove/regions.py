@@ -186,10 +186,7 @@ class Bed:
     async def _arrive(self, seconds: float, region: str, pace: float, endpoint: str) -> None:
         due = time.monotonic()
         end = due + seconds
-        while (due := due + self.random.expovariate(pace)) < end:
-            if (late := time.monotonic() - due) > 0.2:  # this process was paused: what it owes would come all at once
-                due += late
-                continue
+        while (due := max(due, time.monotonic() - 0.2) + self.random.expovariate(pace)) < end:  # no burst after a pause
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             task = asyncio.create_task(self._ask(region, endpoint))
             self._tasks.add(task)
