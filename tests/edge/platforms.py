@@ -65,6 +65,9 @@ def answering(say: Callable[[socket.socket, bytes], None]) -> Iterator[str]:
                     with taken:
                         taken.settimeout(5)
                         say(taken, taken.recv(65536))
+                        taken.shutdown(socket.SHUT_WR)  # close(2) alone resets what is on its way, where more has come
+                        while taken.recv(65536):
+                            pass
 
         thread = threading.Thread(target=serve)
         thread.start()

@@ -149,6 +149,7 @@ async def test_a_rollout_splits_and_in_a_shadow_both_get_copies_beside_their_eng
             assert {each.headers["x-argosy-revision"] for each in asked} == {"r1", "r2"}
 
 
+@pytest.mark.slow
 async def test_a_stream_that_stalls_is_cut_and_has_its_counts(config, engine):
     gateway = Gateway(msgspec.structs.replace(config, body_seconds=0.3))
     try:

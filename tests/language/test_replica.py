@@ -142,7 +142,7 @@ def test_adapters_are_loaded_as_it_runs(tmp_path: Path) -> None:
 
 def test_drain_waits_for_a_stream(tmp_path: Path) -> None:
     """The stream that runs is not cut; the replica is not ready meanwhile."""
-    with replica(tmp_path, "--each=0.02 --tokens=200") as one:
+    with replica(tmp_path, "--each=0.02 --tokens=120") as one:
         one.until(one.ready)
         with one.engine.stream("POST", "/v1/chat/completions", json=CHAT | {"stream": True}) as answer:
             lines = (line for line in answer.iter_lines() if line)
@@ -152,7 +152,7 @@ def test_drain_waits_for_a_stream(tmp_path: Path) -> None:
             rest = list(lines)
         assert first.startswith("data: ")
         assert rest[-1] == "data: [DONE]"
-        assert sum("content" in line for line in rest) == 199
+        assert sum("content" in line for line in rest) == 119
         assert one.process.wait() == 0
 
 

@@ -44,6 +44,7 @@ def deploy(platform: Up, version: int = 1, **more: object) -> str:
     declared = {"model": f"digits:{version}", "replicas": 2, **more}
     found = platform.call("PUT", "/v1/endpoints/digits", declared, wait=60)
     assert found["endpoint"]["state"] == "ready", found
+    until(lambda: platform.call("GET", "/v1/status")["error"] == "")  # every gateway has confirmed it
     return found.get("key") or ""
 
 

@@ -245,7 +245,8 @@ def dripping(taken: socket.socket, _: bytes) -> None:
 
 
 def silent(taken: socket.socket, _: bytes) -> None:
-    taken.recv(1)  # until the client leaves
+    while taken.recv(65536):  # until the client leaves
+        pass
 
 
 def nothing(taken: socket.socket, _: bytes) -> None:
