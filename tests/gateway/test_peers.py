@@ -54,7 +54,10 @@ async def applied(gateway, endpoints, keys=(), healthy=1):
     """Envoy takes peers that it asks for their health into use once they have answered."""
     await gateway.apply(endpoints, keys)
     async with asyncio.timeout(60):
-        while sum((await gateway.statistics(r"^cluster\..*/@peers/.*\.membership_healthy$")).values()) < healthy:
+        while (
+            sum((await gateway.statistics(r"^cluster\..*/@peers/.*\.membership_(healthy|degraded)$")).values())
+            < healthy
+        ):
             await asyncio.sleep(0.02)
 
 
