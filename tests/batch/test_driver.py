@@ -19,7 +19,7 @@ from tests.platform.test_full_disk import Disk, disk
 __all__ = ["disk"]
 
 ROWS = 400
-SLOW = {"SLOW": "0.25"}
+SLOW = {"SLOW": "0.1"}
 
 
 @pytest.fixture(scope="module")

@@ -55,7 +55,7 @@ def job(data, output, *more, **environment):
 
 
 def on_ray(cluster, data, output, *more):
-    return job(data, output, "--engine", "ray", *more, RAY_ADDRESS=cluster.address, SLOW="0.25")
+    return job(data, output, "--engine", "ray", *more, RAY_ADDRESS=cluster.address, SLOW="0.1")
 
 
 def sealed(output):
@@ -155,7 +155,7 @@ def test_a_fragment_at_which_every_actor_hangs_ends_the_job_with_its_name(cluste
     second = np.zeros(ROWS)
     second[123] = 8
     data = kit.write(tmp_path / "data", kit.table(range(ROWS), second), group=50)
-    status, _, err = ended(on_ray(cluster, data, tmp_path / "out", "--patience", 15), LONG)
+    status, _, err = ended(on_ray(cluster, data, tmp_path / "out", "--patience", 12), LONG)
     assert status == 1
     assert f"{data}/0.parquet, row 120: actor after actor died at the rows from there on; the last hung for" in err
     assert "raise --patience" in err
