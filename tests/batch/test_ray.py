@@ -20,7 +20,7 @@ from tests import wheels
 from tests.batch import kit, nodes
 from tests.batch.test_driver import ended, gone, workers
 
-pytestmark = [pytest.mark.xdist_group("ray")]
+pytestmark = pytest.mark.xdist_group("ray")
 
 ROWS = 400
 LONG = 200

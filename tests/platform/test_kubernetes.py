@@ -29,7 +29,7 @@ from tests.platform.streams import CHAT, Stream
 from tests.platform.up import Load, Up, clear, started, until
 from tests.store.oci.live import PASSWORD, USER, running
 
-pytestmark = [pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 IMAGE = "registry.example/{model}:{version}"
 SHORT = Path(__file__).parents[1] / "kubernetes" / "short_home.py"

@@ -16,5 +16,4 @@ def test_a_bad_one_is_rolled_back_in_every_simulated_trial(kind):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [*badmodel.KINDS, "good"])
 def test_a_real_device_rolls_a_bad_one_back_without_a_gap(kind, tmp_path, capsys):
-    found = badmodel.packages(tmp_path / "packages")
-    assert badmodel.real(kind, tmp_path / "device", found, longest=10.0), capsys.readouterr().out
+    assert badmodel.real(kind, tmp_path / "device", badmodel.packages(tmp_path / "packages")), capsys.readouterr().out

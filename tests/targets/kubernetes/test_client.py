@@ -221,10 +221,10 @@ async def endless(request: Request) -> AsyncIterator[bytes]:
 
 @pytest.mark.parametrize("answers", [silent, dripping])
 async def test_a_server_that_does_not_come_to_an_end_is_not_waited_for(answers):
-    found, server, _ = await outcome(answers, seconds=0.3)
-    with pytest.raises(Unavailable, match=r"did not answer PATCH .* within 0 s"):
+    found, server, _ = await outcome(answers, seconds=2.0)
+    with pytest.raises(Unavailable, match=r"did not answer PATCH .* within 2 s"):
         raise found
-    assert len(server.seen) <= 1, "it is not tried again"
+    assert len(server.seen) == 1
 
 
 async def test_an_answer_without_end_is_not_read(monkeypatch):
