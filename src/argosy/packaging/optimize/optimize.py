@@ -76,9 +76,9 @@ def optimize(
     model that is not ONNX or has free axes beside its rows, BadPackage where the model's own answers are NaN,
     MissingExtra.
     """
-    known = [each for each in RECIPES if each != FROZEN]
-    if odd := {*options.recipes} - {*(() if options.scales else known)}:
-        told = "none is chosen where scales are taken" if options.scales else f"there are {', '.join(known)}"
+    choice = [FROZEN] if options.scales else [each for each in RECIPES if each != FROZEN]
+    if odd := {*options.recipes} - {*choice}:
+        told = "none is chosen where scales are taken" if options.scales else f"there are {', '.join(choice)}"
         raise InvalidArgument(f"there is no recipe {min(odd)} here: {told}")
     version = store.registry.resolve(ref)
     package = check_tensors(stored(store, version.digest))
@@ -96,7 +96,7 @@ def optimize(
             _ask_parent(place, version)
             tries: list[OptimizationTry] = []
             rounding: dict[str, float] = {}
-            for recipe in [FROZEN] if scales else options.recipes or known:
+            for recipe in options.recipes or choice:
                 if time.monotonic() - began > options.minutes * 60:
                     over = f"not tried: {options.minutes:g} minutes were over"
                     tries.append(OptimizationTry(recipe=recipe, rejected=over))
